@@ -1,0 +1,393 @@
+"""What the ledger records: one frozen type for each kind of entry, and the row a reader sees.
+
+An entry has *content*, which the inputs and the seed determine, and *context*, which they do not (clocks, hosts,
+process ids, attempt counts). The head chains both; the content head chains content only, so equal inputs reach an equal
+content head on any machine, after any number of crashes. Every type here is content unless its docstring says context.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, ClassVar, Literal, Self
+
+Verdict = Literal[
+    "screened", "confirmed", "not_confirmed", "untestable", "invalid", "failed", "retired", "stale", "registered"
+]
+Route = Literal["U", "H", "U+H"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """Base of the entry types: a flat, JSON-able value with a ``KIND``."""
+
+    KIND: ClassVar[str]
+
+    def to_content(self) -> dict[str, Any]:
+        """The value as plain JSON types (tuples become lists when serialised)."""
+        return asdict(self)
+
+    @classmethod
+    def from_content(cls, content: Mapping[str, Any]) -> Self:
+        """Inverse of :meth:`to_content`. Unknown keys are refused (``ValueError``), so that no field is lost."""
+        known = {f.name for f in fields(cls)}
+        unknown = sorted(set(content) - known)
+        if unknown:
+            raise ValueError(f"{cls.KIND} entry has unknown fields {unknown}; it was written by a newer hyposcreen")
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in content.items()})
+
+
+@dataclass(frozen=True)
+class RunOpened(Record):
+    """The frozen plan of a run: everything that may not change once the first hypothesis is seen."""
+
+    KIND = "run_opened"
+    seed: int
+    """Seed of every permutation bank, of the split and of the offline proposer."""
+    iterations: int
+    """Declared iterations; the look at the held-out genes happens when they are done."""
+    per_iteration: int
+    """Hypotheses asked for in each iteration."""
+    proposer: str
+    """Name of the proposer, for example ``offline``."""
+    alpha: float
+    """Error rate of the whole run: P(any false confirmation) ≤ alpha."""
+    alpha_u: float
+    """Share of alpha for Route U (simultaneous over the whole universe)."""
+    alpha_h: float
+    """Share of alpha for Route H (the one look at the held-out genes)."""
+    permutations_explore: int
+    """Permutations m of each exploratory test."""
+    permutations_look: int
+    """Permutations m of Route U and Route H."""
+    max_promoted: int
+    """Largest number of hypotheses the promoted list may hold."""
+    promote_p: float
+    """A row is promoted only if its p_scan on genes A is at most this."""
+    cache: Mapping[str, Any]
+    """``name``, ``digest``, ``genes``, ``masked``, ``layers``, ``dim``, ``model``, ``data``."""
+    annotations: tuple[Mapping[str, Any], ...]
+    """One mapping an annotation: ``name, kind, role, digest, provenance_type, source, version, licence, size``."""
+    split: Mapping[str, Any]
+    """``digest``, ``explore`` and ``sealed`` (numbers of genes on side A and side B)."""
+    universe: Mapping[str, Any]
+    """``digest``, ``cells`` (elementary statistics) and ``hypotheses`` (typed sentences of the grammar)."""
+    version: str
+    """hyposcreen version that opened the run; another version may not continue it with other numerics unnoticed."""
+
+
+@dataclass(frozen=True)
+class Proposed(Record):
+    """What a proposer said in one slot, verbatim, before anything was checked."""
+
+    KIND = "proposal"
+    iteration: int
+    slot: int
+    proposer: str
+    digest_sha256: str
+    """sha256 of the digest the proposer had read."""
+    proposal: Mapping[str, Any]
+    """The untrusted proposal as given."""
+
+
+@dataclass(frozen=True)
+class Rejected(Record):
+    """A proposal that never became a hypothesis, with the reason."""
+
+    KIND = "rejection"
+    iteration: int
+    slot: int
+    reason: str
+    """``malformed``, ``duplicate``, ``outside_grammar`` …"""
+    detail: str
+    """One sentence that names the value and the mend."""
+    duplicate_of: str | None = None
+
+
+@dataclass(frozen=True)
+class Registered(Record):
+    """A hypothesis, written durably before it is tested."""
+
+    KIND = "registration"
+    id: str
+    """``H0001`` … in order of registration."""
+    iteration: int
+    slot: int
+    claim: str
+    """The claim in words."""
+    family: str
+    test: str
+    """Test kind, a name of the catalogue."""
+    annotation: str
+    """Name of the entity under test."""
+    role: str
+    """``claim``, ``positive_control`` or ``negative_control``: the annotation's own role."""
+    spec: Mapping[str, Any]
+    """The whole typed specification, canonical JSON types."""
+    spec_sha256: str
+    novelty_sha256: str
+    """sha256 of what the spec *means* (annotation content instead of its name): equal means duplicate."""
+    prior: float
+    """Proposer's probability, before the test, that the row will be confirmed."""
+    direction: str
+    """Proposer's predicted direction: ``greater``, ``less`` or ``either``."""
+    rationale: str
+    move: str
+    """What the proposer was doing: ``cover``, ``refine``, ``transfer`` …"""
+    parent: str | None = None
+    """The row this one refines, if any."""
+
+
+@dataclass(frozen=True)
+class AttemptStarted(Record):
+    """Context: one try at one job, with a lease; an attempt that never ends is stale, not failed."""
+
+    KIND = "attempt"
+    id: str
+    number: int
+    worker: str
+    started: str
+    """UTC, ISO 8601."""
+    lease_seconds: float
+
+
+@dataclass(frozen=True)
+class AttemptEnded(Record):
+    """Context: how one try ended (a failed one is tried again; only the last becomes a result)."""
+
+    KIND = "attempt_ended"
+    id: str
+    number: int
+    outcome: str
+    """``ok`` or a typed failure: ``timeout``, ``memory``, ``crash``, ``error`` …"""
+    seconds: float
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class ViewNumbers(Record):
+    """One view (layer × coordinate) of one test, under the primary null."""
+
+    KIND = "view"
+    layer: str
+    """``L2``, or a contrast such as ``L0:L4``."""
+    coordinate: str
+    """``SV3``, ``SV2-7``, ``cosine`` …"""
+    statistic: int
+    """The integer statistic T, exactly as counted."""
+    effect: float
+    """The effect in the test's own unit (AUROC, rate, dimension …)."""
+    null_mean: float
+    """Mean of the effect over the null draws."""
+    z: float
+    """(T − mean) / sd over all m + 1 arrangements."""
+    k: int
+    """Null draws at least as extreme as the observed at this view."""
+
+
+@dataclass(frozen=True)
+class Tested(Record):
+    """The exploratory result of one hypothesis on genes A."""
+
+    KIND = "result"
+    id: str
+    status: str
+    """``ok``, ``untestable``, ``invalid`` or ``failed``."""
+    reason: str = ""
+    """Why not ``ok``: one sentence."""
+    n_genes: int = 0
+    """Genes of the universe on side A."""
+    n_entity: int = 0
+    """Members, pairs or edges of the entity that fall on side A."""
+    null: str = ""
+    """The companion null with the largest p (the one reported)."""
+    m: int = 0
+    """Null draws."""
+    k: int = 0
+    """Draws whose maximum over the scanned views is at least the observed maximum (reported null)."""
+    p_scan: float = 1.0
+    """(k + 1) / (m + 1)."""
+    p_raw: float = 1.0
+    """(k_best + 1) / (m + 1) at the best single view, not corrected for the scan."""
+    statistic: float = 0.0
+    """Observed maximum of the standardised statistic over the scanned views."""
+    statistic_hex: str = ""
+    """The same, ``float.hex()``."""
+    best_view: str = ""
+    effect: float = 0.0
+    """Effect at the best view."""
+    null_mean: float = 0.0
+    """Null mean of that effect."""
+    effect_unit: str = ""
+    min_effect: float = 0.0
+    """Minimum detectable effect at this size (80 % power, level 0.05 at one view), normal approximation."""
+    companions: Mapping[str, Any] = field(default_factory=dict)
+    """Null name → ``{"k", "m", "p_scan", "statistic_hex"}``."""
+    views: tuple[Mapping[str, Any], ...] = ()
+    """:class:`ViewNumbers` of every scanned view, as mappings."""
+
+
+@dataclass(frozen=True)
+class IterationClosed(Record):
+    """End of one iteration; a resumed run starts after the last of these."""
+
+    KIND = "iteration_closed"
+    iteration: int
+    registered: int
+    rejected: int
+
+
+@dataclass(frozen=True)
+class Promoted(Record):
+    """The frozen list that goes to the held-out genes; written before the look opens."""
+
+    KIND = "promotion"
+    hypotheses: tuple[str, ...]
+    rule: str
+
+
+@dataclass(frozen=True)
+class LookOpened(Record):
+    """The held-out genes are opened; from here on nothing of this run may be proposed."""
+
+    KIND = "look_opened"
+    look: int
+    alpha_u: float
+    alpha_h: float
+
+
+@dataclass(frozen=True)
+class LookResult(Record):
+    """Confirmatory numbers of one hypothesis."""
+
+    KIND = "look_result"
+    id: str
+    look: int
+    route: str
+    """``U`` or ``H``."""
+    status: str
+    """``ok`` or ``untestable``."""
+    reason: str = ""
+    n_genes: int = 0
+    n_entity: int = 0
+    null: str = ""
+    """The companion null with the largest adjusted p."""
+    m: int = 0
+    k: int = 0
+    """Draws at least as extreme as this row's own statistic (unadjusted, reported null)."""
+    p: float = 1.0
+    """(k + 1) / (m + 1)."""
+    k_adj: int = 0
+    """Draws whose maximum over the competitors is at least this row's statistic."""
+    p_adj: float = 1.0
+    """Adjusted p of the route: single-step max-T (U) or step-down max-T (H), largest over companion nulls."""
+    weight: float = 1.0
+    """Share of the route's alpha that this row's background group holds; p_adj is already divided by it."""
+    statistic_hex: str = ""
+    effect: float = 0.0
+    null_mean: float = 0.0
+    best_view: str = ""
+
+
+@dataclass(frozen=True)
+class VerdictGiven(Record):
+    """The verdict, from code, from numbers."""
+
+    KIND = "verdict"
+    id: str
+    verdict: str
+    route: str
+    """The route that decided, or the better of those that did not confirm; empty where nothing was tested."""
+    rule: str
+
+
+@dataclass(frozen=True)
+class RunClosed(Record):
+    """The look is done and every row has its verdict."""
+
+    KIND = "run_closed"
+    counts: Mapping[str, int]
+    """Verdict → number of rows."""
+
+
+@dataclass(frozen=True)
+class Replayed(Record):
+    """Context: one replay of one row. A replay is appended, never an edit."""
+
+    KIND = "replay"
+    id: str
+    outcome: str
+    """``identical``, ``diverged``, ``inputs_missing`` or ``inputs_changed``."""
+    detail: str = ""
+
+
+RECORDS: dict[str, type[Record]] = {
+    r.KIND: r
+    for r in (
+        RunOpened, Proposed, Rejected, Registered, AttemptStarted, AttemptEnded, Tested, IterationClosed, Promoted,
+        LookOpened, LookResult, VerdictGiven, RunClosed, Replayed,
+    )
+}  # fmt: skip
+"""Entry kind → its type."""
+
+CONTEXT_KINDS = frozenset({"attempt", "attempt_ended", "replay"})
+"""Kinds that are context only: chained by the head, left out of the content head."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """Where the ledger ends: what a reader writes down to catch a truncated tail."""
+
+    seq: int
+    hash: str
+    content_hash: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One hypothesis as a reader sees it: ``screen ledger list``. ``None`` means not (yet) known."""
+
+    id: str
+    iteration: int
+    family: str
+    test: str
+    annotation: str
+    role: str
+    claim: str
+    verdict: str
+    """``registered`` until it has a result."""
+    route: str | None
+    statistic: float | None
+    effect: float | None
+    effect_unit: str | None
+    null_mean: float | None
+    best_view: str | None
+    k: int | None
+    m: int | None
+    p_raw: float | None
+    p_scan: float | None
+    q_bh: float | None
+    """Benjamini–Hochberg over all tested rows' p_scan. Exploratory: it does not survive an adaptive proposer."""
+    q_by: float | None
+    p_holm: float | None
+    p_confirm: float | None
+    """Unadjusted confirmatory p of the row's route."""
+    p_confirm_adj: float | None
+    p_u_adj: float | None
+    p_h_adj: float | None
+    promoted: bool
+    n_genes: int | None
+    n_entity: int | None
+    null: str | None
+    prior: float
+    direction: str
+    parent: str | None
+    proposer_move: str
+    rationale: str
+    reason: str
+    """Why a row is untestable, invalid or failed."""
+    min_effect: float | None
+    statistic_hex: str | None
+    spec: Mapping[str, Any]
+    spec_sha256: str
+    cache_digest: str
+    views: tuple[Mapping[str, Any], ...]
+    attempts: int

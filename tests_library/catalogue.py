@@ -1,0 +1,88 @@
+"""Every test kind, declared. The grammar, the documentation and ``screen tests`` are made from this table.
+
+A new test is one new file in ``statistics/`` and one line here.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from .statistics.axis import AXIS_SEPARATION, POLE_ENRICHMENT
+from .statistics.base import TestKind, View
+from .statistics.classifier import ROLE_CLASSIFIER
+from .statistics.geometry import COHESION, EFFECTIVE_DIMENSION, LAYER_TRAJECTORY, layer_contrasts
+from .statistics.pairs import COPOLE_RATE, EDGE_AUROC, GRADED_GRADIENT, windows
+
+N_AXES = 10
+"""Spectral axes offered to the grammar."""
+
+CATALOGUE: Mapping[str, TestKind] = MappingProxyType(
+    {
+        kind.name: kind
+        for kind in (
+            AXIS_SEPARATION,
+            POLE_ENRICHMENT,
+            COHESION,
+            EFFECTIVE_DIMENSION,
+            ROLE_CLASSIFIER,
+            LAYER_TRAJECTORY,
+            COPOLE_RATE,
+            GRADED_GRADIENT,
+            EDGE_AUROC,
+        )
+    }
+)
+"""Test kinds by name."""
+
+
+def layer_options(kind: TestKind, n_layers: int) -> dict[str, tuple[str, ...]]:
+    """What a hypothesis may say about layers → the layers it scans. Contrasts span all layers and offer no choice."""
+    if kind.coordinates == "contrasts":
+        return {"all": (f"L0:L{n_layers - 1}",)}
+    names = tuple(f"L{q}" for q in range(n_layers))
+    options = {"all": names}
+    if n_layers >= 4:
+        options |= {"early": names[: n_layers // 2], "late": names[-(n_layers // 2) :]}
+    return options | {name: (name,) for name in names}
+
+
+def coordinate_options(kind: TestKind, n_layers: int, n_axes: int) -> dict[str, tuple[str, ...]]:
+    """What a hypothesis may say about coordinates → the coordinates it scans."""
+    singles = _coordinates(kind, n_layers, n_axes)
+    options = {"all": singles}
+    if kind.coordinates in {"axes", "poles"} and n_axes > 5:
+        low = tuple(c for c in singles if int(c[2:].rstrip("+-")) <= 5)
+        options |= {"SV1-5": low, f"SV6-{n_axes}": tuple(c for c in singles if c not in low)}
+    return options if len(singles) == 1 else options | {c: (c,) for c in singles}
+
+
+def scanned_views(
+    kind: TestKind, n_layers: int, n_axes: int, layers: str, coordinates: str
+) -> frozenset[View]:
+    """The views a hypothesis scans; ``ValueError`` names the value that the grammar does not know."""
+    by_layer = layer_options(kind, n_layers)
+    by_coordinate = coordinate_options(kind, n_layers, n_axes)
+    if layers not in by_layer:
+        raise ValueError(f"layers '{layers}' is not one of {', '.join(by_layer)} for test {kind.name}")
+    if coordinates not in by_coordinate:
+        raise ValueError(f"coordinates '{coordinates}' is not one of {', '.join(by_coordinate)} for test {kind.name}")
+    return frozenset(View(q, c) for q in by_layer[layers] for c in by_coordinate[coordinates])
+
+
+def n_views(kind: TestKind, n_layers: int, n_axes: int) -> int:
+    """Elementary statistics one entity has under this kind: the full scan."""
+    return len(scanned_views(kind, n_layers, n_axes, "all", "all"))
+
+
+def _coordinates(kind: TestKind, n_layers: int, n_axes: int) -> tuple[str, ...]:
+    axes = tuple(f"SV{k + 1}" for k in range(n_axes))
+    match kind.coordinates:
+        case "axes":
+            return axes
+        case "poles":
+            return tuple(f"{axis}{pole}" for pole in "+-" for axis in axes)
+        case "windows":
+            return tuple(f"SV{a}-{b}" for a, b in windows(n_axes))
+        case "contrasts":
+            return tuple(layer_contrasts(n_layers))
+        case "layers":
+            return ("unit sphere",) if kind is EFFECTIVE_DIMENSION else ("cosine",)

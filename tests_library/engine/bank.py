@@ -1,0 +1,152 @@
+"""The permutation bank: which gene stands in for which, shared by every hypothesis on one gene universe.
+
+A bank is named by ``sha256(seed ‖ null ‖ genes ‖ strata)``. Arrangement 0 is the observed one (identity); arrangement j ≥ 1
+permutes genes within strata by a Fisher–Yates shuffle driven by Philox, and any block of arrangements can be made alone.
+Because all hypotheses of a universe read the same arrangements, the maximum over any set of their statistics has its
+joint null distribution for free (Westfall & Young 1993), whatever the dependence between them.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .jit import HAVE_NUMBA, jit
+from .philox import bounded, philox_words
+
+BLOCK = 1024
+"""Arrangements made at once; results do not depend on it."""
+_CACHE_BYTES = 96 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class Bank:
+    """Arrangements of ``n`` genes within strata.
+
+    ``strata`` is int64 [n]; equal numbers may be exchanged. ``key`` are the two 32-bit words of the Philox key.
+    """
+
+    key: tuple[int, int]
+    strata: NDArray[np.int64]
+
+    @property
+    def n(self) -> int:
+        """Number of genes in the universe."""
+        return len(self.strata)
+
+    @cached_property
+    def _order(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        order = np.argsort(self.strata, kind="stable").astype(np.int64)
+        _, sizes = np.unique(self.strata, return_counts=True)
+        return order, sizes.astype(np.int64)
+
+    def arrangements(self, start: int, stop: int) -> NDArray[np.int32]:
+        """Arrangements ``start … stop−1`` as int32 [stop − start, n]: gene i is played by gene ``a[i]``."""
+        if not 0 <= start < stop:
+            raise ValueError(f"arrangements {start}..{stop} is not a forward range from 0")
+        order, sizes = self._order
+        fill = _fill_loop if HAVE_NUMBA else _fill_numpy
+        out = np.empty((stop - start, self.n), dtype=np.int32)
+        fill(out, start, order, sizes, np.uint64(self.key[0]), np.uint64(self.key[1]))
+        return out
+
+    def blocks(self, m: int) -> list[tuple[int, int]]:
+        """The ranges that cover arrangements 0 … m (m null draws and the observed one)."""
+        return [(s, min(s + BLOCK, m + 1)) for s in range(0, m + 1, BLOCK)]
+
+
+def bank_key(seed: int, null: str, symbols: tuple[str, ...], strata: NDArray[np.int64]) -> tuple[int, int]:
+    """The Philox key of a bank: the first 64 bits of sha256 over seed, null name, gene names in order, and strata."""
+    text = "\x1f".join((str(seed), null, "\x1e".join(symbols), ",".join(map(str, strata.tolist()))))
+    digest = hashlib.sha256(text.encode()).digest()
+    return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:8], "little")
+
+
+class BankCache:
+    """Keeps the blocks of the last banks used, up to a fixed number of bytes; arrangements are the same without it."""
+
+    def __init__(self, limit_bytes: int = _CACHE_BYTES) -> None:
+        self._limit = limit_bytes
+        self._blocks: dict[tuple[tuple[int, int], int, int, int], NDArray[np.int32]] = {}
+
+    def get(self, bank: Bank, start: int, stop: int) -> NDArray[np.int32]:
+        """``bank.arrangements(start, stop)``, remembered, read-only."""
+        name = (bank.key, bank.n, start, stop)
+        block = self._blocks.pop(name, None)
+        if block is None:
+            block = bank.arrangements(start, stop)
+            block.flags.writeable = False
+        self._blocks[name] = block
+        while len(self._blocks) > 1 and sum(b.nbytes for b in self._blocks.values()) > self._limit:
+            self._blocks.pop(next(iter(self._blocks)))
+        return block
+
+
+@jit
+def _fill_loop(
+    out: NDArray[np.int32],
+    start: int,
+    order: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    k0: np.uint64,
+    k1: np.uint64,
+) -> None:
+    """Fill rows of ``out``: one Fisher–Yates shuffle a stratum; draw t of a row is the t-th swap over all strata."""
+    n = len(order)
+    shuffled = np.empty(n, np.int64)
+    zero = np.uint64(0)
+    for row in range(out.shape[0]):
+        permutation = start + row
+        shuffled[:] = order
+        if permutation > 0:
+            draw = 0
+            base = 0
+            w0 = w1 = w2 = w3 = zero
+            for size in sizes:
+                for i in range(size - 1):
+                    if draw % 2 == 0:
+                        w0, w1, w2, w3 = philox_words(np.uint64(draw // 2), np.uint64(permutation), zero, zero, k0, k1)
+                        high, low = w0, w1
+                    else:
+                        high, low = w2, w3
+                    j = i + np.int64(bounded(high, low, np.uint64(size - i)))
+                    tmp = shuffled[base + i]
+                    shuffled[base + i] = shuffled[base + j]
+                    shuffled[base + j] = tmp
+                    draw += 1
+                base += size
+        for i in range(n):
+            out[row, order[i]] = shuffled[i]
+
+
+def _fill_numpy(
+    out: NDArray[np.int32],
+    start: int,
+    order: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    k0: np.uint64,
+    k1: np.uint64,
+) -> None:
+    """The same rows as :func:`_fill_loop`, one vectorised swap at a time."""
+    rows = np.arange(out.shape[0])
+    permutation = (start + rows).astype(np.uint64)
+    moving = permutation > 0
+    shuffled = np.repeat(order[None, :], len(rows), axis=0)
+    zero = np.zeros(len(rows), np.uint64)
+    draw = base = 0
+    words: tuple[NDArray[np.uint64], ...] = (zero,) * 4
+    for size in sizes.tolist():
+        for i in range(size - 1):
+            if draw % 2 == 0:
+                words = philox_words(zero + np.uint64(draw // 2), permutation, zero, zero, k0 + zero, k1 + zero)
+            high, low = words[2 * (draw % 2)], words[2 * (draw % 2) + 1]
+            j = i + bounded(high, low, np.uint64(size - i)).astype(np.int64)
+            j = base + np.where(moving, j, i)
+            left = shuffled[rows, base + i].copy()
+            shuffled[rows, base + i] = shuffled[rows, j]
+            shuffled[rows, j] = left
+            draw += 1
+        base += size
+    out[:, order] = shuffled

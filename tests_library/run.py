@@ -1,0 +1,140 @@
+"""One scan: an entity, a test kind and its companion nulls on one universe of genes.
+
+The same function serves exploration (genes A), the held-out look (genes B) and the universe (all genes); what differs is
+only which rows it is given. It knows no annotation name, no ledger and no other hypothesis.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .engine.bank import Bank, bank_key
+from .engine.maxt import Moments, exceedances, moments, standardise
+from .nulls import strata
+from .spaces import Geometry
+from .statistics.base import Entity, Prepared, TestKind, View
+
+
+@dataclass(frozen=True, eq=False)
+class Covariates:
+    """What the nulls and keys need to know of the universe: symbols, mean expression and detection, each [n]."""
+
+    symbols: tuple[str, ...]
+    expression: NDArray[np.float64]
+    detection: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ViewNumbers:
+    """One view under one null; see ``hyposcreen.agent.ledger.records.ViewNumbers`` for the words."""
+
+    view: View
+    statistic: int
+    effect: float
+    null_mean: float
+    null_sd: float
+    z: float
+    k: int
+
+
+@dataclass(frozen=True, eq=False)
+class SubsetScan:
+    """The maximum over a subset of views: float64 [m + 1] with the observed first, its k, and the view that attains it."""
+
+    maximum: NDArray[np.float64]
+    k: int
+    best: View
+    views: tuple[ViewNumbers, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class NullScan:
+    """One companion null: all subsets on one bank, and the maximum over every view of the kind."""
+
+    null: str
+    m: int
+    subsets: Mapping[str, SubsetScan]
+    overall: NDArray[np.float64]
+    broken: tuple[View, ...]
+    """Views whose null has no variance; they cannot be extreme and are named."""
+
+
+def scan(
+    geometry: Geometry,
+    covariates: Covariates,
+    kind: TestKind,
+    entity: Entity,
+    *,
+    subsets: Mapping[str, frozenset[View]],
+    nulls: Sequence[str],
+    m: int,
+    seed: int,
+) -> tuple[NullScan, ...]:
+    """Test ``entity`` under every null of ``nulls`` with ``m`` draws, for each named subset of views.
+
+    Raises ``ValueError`` for a subset with a view this kind does not have, or an entity below ``kind.min_size``.
+    """
+    if entity.size < kind.min_size:
+        raise ValueError(f"{kind.name} needs at least {kind.min_size} in its entity, here are {entity.size}")
+    prepared = kind.prepare(geometry, entity)
+    return tuple(_one_null(geometry, covariates, kind, prepared, subsets, null, m, seed) for null in nulls)
+
+
+def null_bank(covariates: Covariates, null: str, seed: int) -> Bank:
+    """The bank every hypothesis on this universe shares under ``null``."""
+    groups = strata(null, covariates.expression, covariates.detection)
+    return Bank(bank_key(seed, null, covariates.symbols, groups), groups)
+
+
+def _one_null(
+    geometry: Geometry,
+    covariates: Covariates,
+    kind: TestKind,
+    prepared: Prepared,
+    subsets: Mapping[str, frozenset[View]],
+    null: str,
+    m: int,
+    seed: int,
+) -> NullScan:
+    bank = null_bank(covariates, null, seed)
+    totals = np.concatenate([prepared.sums(geometry.banks.get(bank, start, stop)) for start, stop in bank.blocks(m)])
+    moment = moments(totals)
+    z = standardise(totals, moment, kind.alternative)
+    return NullScan(
+        null=null,
+        m=m,
+        subsets={name: _subset(prepared, totals, moment, z, views) for name, views in subsets.items()},
+        overall=z.max(axis=1),
+        broken=tuple(view for view, sd in zip(prepared.views, moment.sd, strict=True) if sd == 0),
+    )
+
+
+def _subset(
+    prepared: Prepared,
+    totals: NDArray[np.int64],
+    moment: Moments,
+    z: NDArray[np.float64],
+    views: frozenset[View],
+) -> SubsetScan:
+    columns = [v for v, view in enumerate(prepared.views) if view in views]
+    if len(columns) != len(views):
+        raise ValueError(f"the scan asks for views this test does not have: {sorted(v.name for v in views)}")
+    maximum = z[:, columns].max(axis=1)
+    best = columns[int(np.argmax(z[0, columns]))]
+    draws = totals[1:]
+    null_mean = prepared.offset + prepared.scale * (draws.sum(axis=0) / len(draws))
+    numbers = tuple(
+        ViewNumbers(
+            view=prepared.views[v],
+            statistic=int(totals[0, v]),
+            effect=float(prepared.offset[v] + prepared.scale[v] * totals[0, v]),
+            null_mean=float(null_mean[v]),
+            null_sd=float(abs(prepared.scale[v]) * moment.sd[v]),
+            z=float(z[0, v]),
+            k=exceedances(z[:, v]),
+        )
+        for v in columns
+    )
+    return SubsetScan(maximum, exceedances(maximum), prepared.views[best], numbers)

@@ -1,0 +1,201 @@
+"""Coordinates of genes at a layer: spectral axes, poles, cosine similarity, and the integer tables made of them.
+
+A :class:`Geometry` is the label-free half of every test. It knows the embedding matrices, the rows that may be tested
+(the universe) and nothing else: no annotation, no label. Everything handed to a kernel is an integer: float64 scores are
+quantised at 2⁻³⁰ of their scale *before* they are ranked, so that the last bits of a matrix product, which depend on the
+BLAS and on threads, cannot decide a rank.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .engine.bank import BankCache
+
+T = TypeVar("T")
+QUANTUM = 2.0**-30
+COSINE_SCALE = 1 << 15
+_FIXED_POINT = 1 << 21
+"""21 bits a coordinate: products of two, summed over up to 2¹¹ dimensions, are exact in float64 in any order."""
+
+
+class Geometry:
+    """Embedding layers restricted to a universe of genes, with every derived table made once.
+
+    ``layers``: float32 [genes, dim] each; ``usable``: int64 rows that define the axes (masked rows never do);
+    ``universe``: int64 rows under test, a subset of ``usable``; ``families``: one label a gene of the *cache*.
+    Not thread-safe; each worker has its own.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[NDArray[np.float32]],
+        usable: NDArray[np.int64],
+        universe: NDArray[np.int64],
+        families: Sequence[str],
+        n_axes: int,
+        shared: "dict[Any, Any] | None" = None,
+    ) -> None:
+        missing = np.setdiff1d(universe, usable)
+        if len(missing):
+            raise ValueError(f"universe holds masked rows {missing[:5].tolist()}; a masked gene may not be tested")
+        self.layers = layers
+        self.usable = usable
+        self.universe = universe
+        self.families = families
+        self.n_axes = min(n_axes, layers[0].shape[1], len(usable) - 1)
+        self._shared = {} if shared is None else shared
+        self._own: dict[Any, Any] = {}
+        self.banks = BankCache()
+
+    @property
+    def n(self) -> int:
+        """Genes in the universe."""
+        return len(self.universe)
+
+    @property
+    def n_layers(self) -> int:
+        """Number of layers (the input embedding counts as layer 0)."""
+        return len(self.layers)
+
+    def axes(self, layer: int) -> NDArray[np.int64]:
+        """Quantised scores of *all cache rows* on the top spectral axes of ``layer``: int64 [genes, n_axes].
+
+        Source: singular value decomposition of the gene-centred matrix over usable rows, through the Gram matrix and
+        ``eigh`` in float64. Masked rows score 0 and are never read. Signs are canonical (the usable gene with the largest
+        score is positive) and follow the previous layer where the axes correlate.
+        """
+        return self._once(self._shared, ("axes", layer), lambda: self._make_axes(layer))
+
+    def local_axes(self, layer: int) -> NDArray[np.int64]:
+        """:meth:`axes` of the universe: int64 [n, n_axes]."""
+        return self.axes(layer)[self.universe]
+
+    def axis_ranks(self, layer: int) -> NDArray[np.int32]:
+        """Doubled centred mid-ranks of each axis over the universe: int32 [n, n_axes], entries in −(n−1) … n−1."""
+        return self._once(self._own, ("ranks", layer), lambda: centred_ranks(self.local_axes(layer)))
+
+    def poles(self, layer: int) -> NDArray[np.int8]:
+        """+1 in the top quarter of an axis, −1 in the bottom quarter, else 0: int8 [n, n_axes].
+
+        A gene belongs to a pole by its mid-rank, so genes that tie share their fate whatever a sort does with them.
+        """
+        return self._once(self._own, ("poles", layer), lambda: poles(self.axis_ranks(layer)))
+
+    def unit(self, layer: int) -> NDArray[np.float64]:
+        """Fixed-point coordinates of *all* rows, centred on the usable genes: float64 holding integers [genes, dim]."""
+        return self._once(self._shared, ("unit", layer), lambda: _fixed_point(self.layers[layer], self.usable))
+
+    def cosine(self, layer: int) -> NDArray[np.int64]:
+        """Cosine similarity of the centred universe, in units of 2⁻³⁰: int64 [n, n], exact on every machine."""
+        return self._once(self._own, ("cosine", layer), lambda: _cosine(self.unit(layer)[self.universe]))
+
+    def pair_ranks(self) -> NDArray[np.int32]:
+        """Doubled centred mid-ranks of cosine over all pairs of the universe: int32 [n, n, L], diagonal 0."""
+        return self._once(
+            self._own, "pair_ranks", lambda: np.stack([pair_ranks(self.cosine(q)) for q in range(self.n_layers)], axis=2)
+        )
+
+    def cosine_int16(self) -> NDArray[np.int32]:
+        """Cosine in units of 2⁻¹⁵: int32 [n, n, L]."""
+
+        def make() -> NDArray[np.int32]:
+            return np.stack([(self.cosine(q) >> 15).astype(np.int32) for q in range(self.n_layers)], axis=2)
+
+        return self._once(self._own, "cosine_int16", make)
+
+    def window_similarity(self, layer: int, low: int, high: int, regulator: int) -> NDArray[np.int64]:
+        """Cosine of cache row ``regulator`` with each gene of the universe in axes low … high (1-based): int64 [n]."""
+        scores = self.axes(layer)[:, low - 1 : high].astype(np.float64)
+        return _quantise_cosine(scores[self.universe] @ scores[regulator], scores[self.universe], scores[regulator])
+
+    def remember(self, name: Any, make: Callable[[], T]) -> T:
+        """Make a table of this universe once."""
+        return self._once(self._own, name, make)
+
+    @staticmethod
+    def _once(store: dict[Any, Any], name: Any, make: Callable[[], T]) -> T:
+        if name not in store:
+            store[name] = make()
+        made: T = store[name]
+        return made
+
+    def _make_axes(self, layer: int) -> NDArray[np.int64]:
+        scores = spectral_scores(np.asarray(self.layers[layer])[self.usable], self.n_axes)
+        if layer > 0:
+            previous = self.axes(layer - 1)[self.usable].astype(np.float64)
+            follow = np.sign(np.einsum("ij,ij->j", previous, scores))
+            scores *= np.where(follow == 0, 1.0, follow)
+        out = np.zeros((len(self.layers[layer]), self.n_axes), dtype=np.int64)
+        out[self.usable] = quantise(scores)
+        return out
+
+
+def spectral_scores(X: NDArray[np.floating[Any]], k: int) -> NDArray[np.float64]:
+    """Scores U·S of the top ``k`` components of the column-centred X [n, d]: float64 [n, k], canonical signs.
+
+    Equal to ``numpy.linalg.svd`` of the centred matrix up to sign; through the d × d Gram matrix because d ≪ n.
+    """
+    Y = X.astype(np.float64)
+    Y -= Y.mean(axis=0)
+    _, vectors = np.linalg.eigh(Y.T @ Y)
+    scores = np.asarray(Y @ vectors[:, ::-1][:, :k])
+    peak = np.argmax(np.abs(scores), axis=0)
+    return scores * np.where(scores[peak, np.arange(scores.shape[1])] < 0, -1.0, 1.0)
+
+
+def quantise(scores: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Columns in units of 2⁻³⁰ of their largest absolute value: int64, same shape. A zero column stays zero."""
+    scale = np.abs(scores).max(axis=0)
+    return np.rint(scores / np.where(scale > 0, scale, 1.0) / QUANTUM).astype(np.int64)
+
+
+def centred_ranks(values: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Doubled centred mid-ranks down each column: 2·rank − (n + 1), int32 of the same shape; columns sum to 0."""
+    return np.stack([_ranks_1d(values[:, v]) for v in range(values.shape[1])], axis=1)
+
+
+def poles(ranks: NDArray[np.int32]) -> NDArray[np.int8]:
+    """Top and bottom quarter from doubled centred mid-ranks [n, V]: int8 +1, −1, 0. Pole size is n // 4 without ties."""
+    n = ranks.shape[0]
+    edge = (n - 1) - 2 * (n // 4 - 1)
+    return (ranks >= edge).astype(np.int8) - (ranks <= -edge).astype(np.int8)
+
+
+def pair_ranks(similarity: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Doubled centred mid-ranks over the unordered pairs of a symmetric [n, n] matrix: int32 [n, n], diagonal 0."""
+    upper = np.triu_indices(similarity.shape[0], 1)
+    out = np.zeros(similarity.shape, np.int32)
+    out[upper] = _ranks_1d(similarity[upper])
+    return out + out.T
+
+
+def _ranks_1d(values: NDArray[np.int64]) -> NDArray[np.int32]:
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    doubled = (2 * ends - counts + 1) - (len(values) + 1)
+    return doubled[inverse].astype(np.int32)
+
+
+def _fixed_point(X: NDArray[np.float32], usable: NDArray[np.int64]) -> NDArray[np.float64]:
+    rows = np.nan_to_num(np.asarray(X, dtype=np.float64), nan=0.0)
+    scale = float(np.abs(rows[usable]).max())
+    whole = np.rint(rows / (scale if scale > 0 else 1.0) * (_FIXED_POINT // 2))
+    centre = np.rint(whole[usable].sum(axis=0) / len(usable))
+    return whole - centre
+
+
+def _cosine(unit: NDArray[np.float64]) -> NDArray[np.int64]:
+    gram = unit @ unit.T  # integers below 2⁵³: exact, whatever the BLAS does with the order
+    norm = np.sqrt(np.diag(gram))
+    safe = np.where(norm > 0, norm, 1.0)
+    return np.rint(gram / safe[:, None] / safe[None, :] / QUANTUM).astype(np.int64)
+
+
+def _quantise_cosine(
+    dots: NDArray[np.float64], rows: NDArray[np.float64], vector: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    norms = np.sqrt((rows**2).sum(axis=1)) * np.sqrt((vector**2).sum())
+    return np.rint(dots / np.where(norms > 0, norms, 1.0) / QUANTUM).astype(np.int64)

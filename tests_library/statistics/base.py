@@ -1,0 +1,116 @@
+"""What a statistic is: a label-free preparation and an integer for each arrangement and view."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..engine.kernels import Arrangements
+from ..engine.maxt import Alternative
+from ..spaces import Geometry
+
+EntityKind = Literal["gene_set", "gene_pairs", "edges"]
+
+
+@dataclass(frozen=True, eq=False)
+class Entity:
+    """An annotation, as positions in the universe of a :class:`Geometry`.
+
+    ``members`` int64 [m] for a gene set; ``pairs`` int64 [p, 2] with ``grades`` int64 [p] for gene pairs; ``edges``
+    int64 [e, 2] for edges, where column 0 is a *cache row* (regulators are never permuted, so they need not lie in the
+    universe) and column 1 a position in the universe, with ``signs`` int64 [e].
+    """
+
+    kind: EntityKind
+    members: NDArray[np.int64] | None = None
+    pairs: NDArray[np.int64] | None = None
+    grades: NDArray[np.int64] | None = None
+    edges: NDArray[np.int64] | None = None
+    signs: NDArray[np.int64] | None = None
+
+    @property
+    def size(self) -> int:
+        """Members, pairs or edges inside the universe."""
+        return len(self._rows())
+
+    def _rows(self) -> NDArray[np.int64]:
+        rows = {"gene_set": self.members, "gene_pairs": self.pairs, "edges": self.edges}[self.kind]
+        if rows is None:
+            raise ValueError(f"a {self.kind} entity without its rows")
+        return rows
+
+    def need_members(self) -> NDArray[np.int64]:
+        """Members of a gene set; ``ValueError`` for any other kind."""
+        return self._need(self.members, "gene_set")
+
+    def need_pairs(self) -> NDArray[np.int64]:
+        """Pairs of a gene-pair set; ``ValueError`` for any other kind."""
+        return self._need(self.pairs, "gene_pairs")
+
+    def need_edges(self) -> NDArray[np.int64]:
+        """Edges; ``ValueError`` for any other kind."""
+        return self._need(self.edges, "edges")
+
+    def _need(self, rows: NDArray[np.int64] | None, kind: str) -> NDArray[np.int64]:
+        if rows is None:
+            raise ValueError(f"this test needs a {kind}, it was given a {self.kind}")
+        return rows
+
+
+@dataclass(frozen=True)
+class View:
+    """One place a statistic can look at: a layer (or a contrast of layers) and a coordinate."""
+
+    layer: str
+    coordinate: str
+
+    @property
+    def name(self) -> str:
+        """``L2·SV3``."""
+        return f"{self.layer}·{self.coordinate}"
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A statistic bound to an entity: ``sums`` maps arrangements [P, n] to int64 [P, V] over ``views``.
+
+    The effect a person reads is ``offset + scale · T`` for each view (float64 [V] each).
+    """
+
+    views: tuple[View, ...]
+    sums: Callable[[Arrangements], NDArray[np.int64]]
+    scale: NDArray[np.float64]
+    offset: NDArray[np.float64]
+
+
+Prepare = Callable[[Geometry, Entity], Prepared]
+
+
+@dataclass(frozen=True)
+class TestKind:
+    """A declared test: the composition and the header a reader needs to judge it."""
+
+    __test__ = False  # not a pytest class, whatever its name says
+
+    name: str
+    family: str
+    entity: EntityKind
+    alternative: Alternative
+    effect_unit: str
+    coordinates: Literal["axes", "poles", "windows", "layers", "contrasts"]
+    """What its views range over besides layers."""
+    min_size: int
+    """Smallest number of members, pairs or edges in a universe; below it a row is ``untestable``."""
+    asks: str
+    formula: str
+    null_preserves: str
+    assumes: str
+    source: str
+    prepare: Prepare
+
+
+def affine(views: int, scale: float, offset: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The same scale and offset for every view."""
+    return np.full(views, scale), np.full(views, offset)

@@ -1,0 +1,129 @@
+"""Gene sets as clouds of points: cohesion, its course over layers, and effective dimension."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..engine.kernels import Arrangements, gram_moments, pair_sums
+from ..spaces import COSINE_SCALE, Geometry
+from .base import Entity, Prepared, TestKind, View, affine
+
+DIMENSION_BITS = 20
+
+
+def _within_pairs(members: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    i, j = np.triu_indices(len(members), 1)
+    pairs = np.stack([members[i], members[j]], axis=1)
+    return pairs, np.ones(len(pairs), np.int64)
+
+
+def _auroc_scale(n: int, pairs: int) -> float:
+    return 1 / (2 * pairs * max(1, n * (n - 1) // 2 - pairs))
+
+
+def _prepare_cohesion(geometry: Geometry, entity: Entity) -> Prepared:
+    pairs, ones = _within_pairs(entity.need_members())
+    table = geometry.pair_ranks()
+    views = tuple(View(f"L{q}", "cosine") for q in range(geometry.n_layers))
+
+    def sums(arrangements: Arrangements) -> NDArray[np.int64]:
+        return pair_sums(table, pairs, ones, arrangements)
+
+    return Prepared(views, sums, *affine(len(views), _auroc_scale(geometry.n, len(pairs)), 0.5))
+
+
+def layer_contrasts(n_layers: int) -> dict[str, NDArray[np.int64]]:
+    """Integer weights over layers that sum to 0: net change, linear trend, and bend (quadratic), int64 [L] each."""
+    q = np.arange(n_layers)
+    change = np.zeros(n_layers, np.int64)
+    change[0], change[-1] = -1, 1
+    out = {"change": change, "trend": (2 * q - (n_layers - 1)).astype(np.int64)}
+    if n_layers >= 3:
+        bend = 6 * q * q - 6 * q * (n_layers - 1) + (n_layers - 1) * (n_layers - 2)
+        out["bend"] = (bend // np.gcd.reduce(bend)).astype(np.int64)
+    return out
+
+
+def _prepare_trajectory(geometry: Geometry, entity: Entity) -> Prepared:
+    pairs, ones = _within_pairs(entity.need_members())
+    table = geometry.pair_ranks()
+    contrasts = layer_contrasts(geometry.n_layers)
+    weights = np.stack(list(contrasts.values()), axis=1)
+    span = f"L0:L{geometry.n_layers - 1}"
+    views = tuple(View(span, name) for name in contrasts)
+    scale = _auroc_scale(geometry.n, len(pairs)) * 2 / np.abs(weights).sum(axis=0)
+
+    def sums(arrangements: Arrangements) -> NDArray[np.int64]:
+        return np.asarray(pair_sums(table, pairs, ones, arrangements) @ weights)
+
+    return Prepared(views, sums, scale, np.zeros(len(views)))
+
+
+def participation_ratio(
+    total: NDArray[np.int64], rows_sq: NDArray[np.int64], squares: NDArray[np.int64], m: int, trace: int
+) -> NDArray[np.float64]:
+    """(tr K)² / tr K² of the doubly centred Gram matrix K of m points, from integer moments of the uncentred one."""
+    tr = trace - total / m
+    frobenius = squares - 2 * (rows_sq / m) + (total / m) ** 2
+    return np.asarray(np.where(frobenius > 0, tr * tr / np.where(frobenius > 0, frobenius, 1.0), 0.0))
+
+
+def _prepare_dimension(geometry: Geometry, entity: Entity) -> Prepared:
+    members = entity.need_members()
+    table = geometry.cosine_int16()
+    views = tuple(View(f"L{q}", "unit sphere") for q in range(geometry.n_layers))
+
+    def sums(arrangements: Arrangements) -> NDArray[np.int64]:
+        ratio = participation_ratio(*gram_moments(table, members, arrangements), len(members), len(members) * COSINE_SCALE)
+        return np.rint(ratio * (1 << DIMENSION_BITS)).astype(np.int64)
+
+    return Prepared(views, sums, *affine(len(views), 2.0**-DIMENSION_BITS, 0.0))
+
+
+COHESION = TestKind(
+    name="cohesion",
+    family="geometry",
+    entity="gene_set",
+    alternative="greater",
+    effect_unit="AUROC",
+    coordinates="layers",
+    min_size=5,
+    asks="Are the genes of the set closer to each other than pairs of genes are in general?",
+    formula="T = Σ_{i<j∈S} (2·rank(cos_ij) − (N + 1)) over all N = n(n − 1)/2 pairs; AUROC = 1/2 + T / (2·M·(N − M))",
+    null_preserves="the similarity matrix and the set size; genes are permuted, pairs are never independent",
+    assumes="labels exchangeable over genes (within strata)",
+    source="Mann & Whitney 1947 on pairs with permutation of genes (Mantel 1967)",
+    prepare=_prepare_cohesion,
+)
+
+LAYER_TRAJECTORY = TestKind(
+    name="layer_trajectory",
+    family="trajectory",
+    entity="gene_set",
+    alternative="two-sided",
+    effect_unit="AUROC change",
+    coordinates="contrasts",
+    min_size=5,
+    asks="Does the cohesion of the set change over the layers, beyond what all genes do?",
+    formula="T = Σ_l w_l · T_l with T_l the cohesion statistic of layer l and w a contrast: change (last − first), trend "
+    "(linear), bend (quadratic)",
+    null_preserves="the similarity matrices of all layers together; ranks within a layer remove global contraction",
+    assumes="labels exchangeable over genes (within strata); layers are never samples",
+    source="polynomial contrasts (Fisher 1925) of a rank statistic",
+    prepare=_prepare_trajectory,
+)
+
+EFFECTIVE_DIMENSION = TestKind(
+    name="effective_dimension",
+    family="spectrum",
+    entity="gene_set",
+    alternative="less",
+    effect_unit="dimensions",
+    coordinates="layers",
+    min_size=8,
+    asks="Does the set occupy fewer dimensions of the unit sphere than as many other genes do?",
+    formula="participation ratio (tr K)² / tr K², K = doubly centred cosine matrix of the set",
+    null_preserves="the set size, on which the ratio depends strongly; the similarity matrix",
+    assumes="labels exchangeable over genes (within strata)",
+    source="participation ratio as effective rank, e.g. Gao et al. 2017",
+    prepare=_prepare_dimension,
+)

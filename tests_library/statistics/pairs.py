@@ -1,0 +1,130 @@
+"""Gene pairs and edges: co-pole rate, graded gradient, and edges in a spectral window."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..engine.kernels import Arrangements, edge_sums, pair_sums, same_pole_counts
+from ..spaces import Geometry, centred_ranks
+from .base import Entity, Prepared, TestKind, View, affine
+
+WINDOWS = ((2, 7), (1, 10))
+"""Spectral windows, 1-based and inclusive; SV2–7 is the one of arXiv:2602.22247."""
+
+
+def windows(n_axes: int) -> tuple[tuple[int, int], ...]:
+    """The windows that fit into ``n_axes`` axes."""
+    return tuple(w for w in WINDOWS if w[1] <= n_axes)
+
+
+def _prepare_copole(geometry: Geometry, entity: Entity) -> Prepared:
+    pairs = entity.need_pairs()
+    table = geometry.remember("co-pole table", lambda: _pole_columns(geometry))
+    views = tuple(View(f"L{q}", f"SV{k + 1}") for q in range(geometry.n_layers) for k in range(geometry.n_axes))
+
+    def sums(arrangements: Arrangements) -> NDArray[np.int64]:
+        return same_pole_counts(table, pairs, arrangements)
+
+    return Prepared(views, sums, *affine(len(views), 1 / len(pairs), 0.0))
+
+
+def _pole_columns(geometry: Geometry) -> NDArray[np.int8]:
+    return np.ascontiguousarray(np.concatenate([geometry.poles(q) for q in range(geometry.n_layers)], axis=1))
+
+
+def _prepare_gradient(geometry: Geometry, entity: Entity) -> Prepared:
+    pairs = entity.need_pairs()
+    if entity.grades is None:
+        raise ValueError("a graded gradient needs graded pairs; this annotation has no grades")
+    weights = centred_ranks(entity.grades[:, None])[:, 0].astype(np.int64)
+    table = geometry.pair_ranks()
+    views = tuple(View(f"L{q}", "cosine") for q in range(geometry.n_layers))
+    total = geometry.n * (geometry.n - 1) // 2
+    # slope of the similarity quantile (rank / number of pairs) on the grade quantile
+    spread = max(1, int((weights**2).sum()))
+    scale = len(pairs) / total / spread
+
+    def sums(arrangements: Arrangements) -> NDArray[np.int64]:
+        return pair_sums(table, pairs, weights, arrangements)
+
+    return Prepared(views, sums, *affine(len(views), scale, 0.0))
+
+
+def _prepare_edges(geometry: Geometry, entity: Entity) -> Prepared:
+    edges = entity.need_edges()
+    regulators, local = np.unique(edges[:, 0], return_inverse=True)
+    local_edges = np.stack([local, edges[:, 1]], axis=1).astype(np.int64)
+    views = tuple(
+        View(f"L{q}", f"SV{a}-{b}") for q in range(geometry.n_layers) for a, b in windows(geometry.n_axes)
+    )
+    table = np.stack([_within_regulator_ranks(geometry, view, regulators) for view in views], axis=2)
+    targets = np.bincount(local, minlength=len(regulators))
+    possible = geometry.n - np.isin(regulators, geometry.universe).astype(np.int64)
+    comparisons = max(1, int((targets * np.maximum(0, possible - targets)).sum()))
+
+    def sums(arrangements: Arrangements) -> NDArray[np.int64]:
+        return edge_sums(table, local_edges, arrangements)
+
+    return Prepared(views, sums, *affine(len(views), 1 / (2 * comparisons), 0.5))
+
+
+def _within_regulator_ranks(geometry: Geometry, view: View, regulators: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Doubled centred mid-ranks of each regulator's similarities; the regulator itself takes the middle, 0."""
+    layer = int(view.layer[1:])
+    low, high = (int(v) for v in view.coordinate[2:].split("-"))
+    out = np.zeros((len(regulators), geometry.n), np.int32)
+    for r, row in enumerate(regulators):
+        others = np.flatnonzero(geometry.universe != row)
+        similarity = geometry.window_similarity(layer, low, high, int(row))
+        out[r, others] = centred_ranks(similarity[others, None])[:, 0]
+    return out
+
+
+COPOLE_RATE = TestKind(
+    name="copole_rate",
+    family="pairs",
+    entity="gene_pairs",
+    alternative="greater",
+    effect_unit="co-pole rate",
+    coordinates="axes",
+    min_size=10,
+    asks="Do paired genes lie in the same pole of a spectral axis more often than other genes do?",
+    formula="T = Σ_{(i,j)} [pole_i · pole_j = 1], poles = outer quarters by mid-rank; effect = T / pairs",
+    null_preserves="each gene's number of pairs and the whole pair graph; genes are permuted, never pairs",
+    assumes="genes exchangeable as carriers of the pair graph's nodes (within strata)",
+    source="co-pole definition: arXiv:2602.22247; permutation of nodes: QAP, Hubert & Schultz 1976",
+    prepare=_prepare_copole,
+)
+
+GRADED_GRADIENT = TestKind(
+    name="graded_gradient",
+    family="pairs",
+    entity="gene_pairs",
+    alternative="greater",
+    effect_unit="rank slope",
+    coordinates="layers",
+    min_size=20,
+    asks="Are pairs with a higher grade of evidence more similar than pairs with a lower grade?",
+    formula="T = Σ g_ij · r_ij, g = centred mid-rank of the grade among pairs, r = centred mid-rank of cosine among all "
+    "pairs; effect = slope of similarity quantile on grade quantile",
+    null_preserves="the graded pair graph; genes are permuted over it",
+    assumes="genes exchangeable as carriers of the graph's nodes (within strata)",
+    source="linear-by-linear association with ranks (Mantel 1963), permutation of nodes as in QAP",
+    prepare=_prepare_gradient,
+)
+
+EDGE_AUROC = TestKind(
+    name="edge_auroc",
+    family="edges",
+    entity="edges",
+    alternative="greater",
+    effect_unit="AUROC",
+    coordinates="windows",
+    min_size=10,
+    asks="In a spectral window, is a regulator closer to its targets than to other genes?",
+    formula="T = Σ_{(r,t)} (2·rank_r(cos(x_r, x_t)) − (n_r + 1)); effect = 1/2 + T / (2·Σ_r m_r·(n_r − m_r)), the "
+    "comparison-weighted mean AUROC within regulators",
+    null_preserves="each regulator's number of targets, each target's number of regulators, co-regulation",
+    assumes="targets exchangeable over genes (within strata); regulators fixed",
+    source="Mann & Whitney 1947 within regulators; SV2–7 window: arXiv:2602.22247",
+    prepare=_prepare_edges,
+)
