@@ -1,0 +1,133 @@
+"""Record → rows of the typed tables. One pure function, used by append, by rebuild and by verify alike."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import Integer, Text
+
+from ...hypotheses.canonical import canonical_json
+from . import records as r
+from .schema import METADATA
+
+Row = dict[str, Any]
+Projected = tuple[tuple[str, Row], ...]
+
+_INT64 = 2**63
+
+
+def project(seq: int, record: r.Record) -> Projected:
+    """Rows that the entry ``seq`` adds, as ``(table name, column → value)``, in order of their foreign keys.
+
+    Raises ``ValueError`` naming the column when a value does not fit it: SQLite would otherwise convert some of them
+    silently, and the row would no longer equal its rebuild.
+    """
+    rows = _PROJECTORS[record.KIND](record)
+    placed = tuple((table, {"seq": seq} | row) for table, row in rows)
+    for table, row in placed:
+        _check_types(table, row)
+    return placed
+
+
+def _run_opened(record: r.RunOpened) -> list[tuple[str, Row]]:
+    if not isinstance(record.cache.get("digest"), str):
+        raise ValueError("run.cache has no 'digest'")
+    row = asdict(record) | _as_json(record, "cache", "annotations", "split", "universe")
+    # A seed may need more than SQLite's 63 bits.
+    return [("run", row | {"seed": str(record.seed), "cache_digest": record.cache["digest"]})]
+
+
+def _proposal(record: r.Proposed) -> list[tuple[str, Row]]:
+    return [("proposal", asdict(record) | _as_json(record, "proposal"))]
+
+
+def _registration(record: r.Registered) -> list[tuple[str, Row]]:
+    return [("hypothesis", asdict(record) | _as_json(record, "spec"))]
+
+
+def _attempt(record: r.AttemptStarted) -> list[tuple[str, Row]]:
+    ending = {"outcome": None, "seconds": None, "detail": None}
+    return [("attempt", {"event": "started"} | asdict(record) | ending)]
+
+
+def _attempt_ended(record: r.AttemptEnded) -> list[tuple[str, Row]]:
+    beginning = {"worker": None, "started": None, "lease_seconds": None}
+    return [("attempt", {"event": "ended"} | asdict(record) | beginning)]
+
+
+def _result(record: r.Tested) -> list[tuple[str, Row]]:
+    row = asdict(record) | _as_json(record, "companions")
+    row["null_name"] = row.pop("null")
+    views = [asdict(r.ViewNumbers.from_content(view)) for view in row.pop("views")]
+    return [("result", row)] + [
+        ("view_result", {"ordinal": ordinal, "id": record.id} | view) for ordinal, view in enumerate(views)
+    ]
+
+
+def _promotion(record: r.Promoted) -> list[tuple[str, Row]]:
+    return [
+        ("promotion", {"ordinal": ordinal, "id": id_, "rule": record.rule})
+        for ordinal, id_ in enumerate(record.hypotheses)
+    ]
+
+
+def _look_result(record: r.LookResult) -> list[tuple[str, Row]]:
+    row = asdict(record)
+    row["null_name"] = row.pop("null")
+    return [("look_result", row)]
+
+
+def _run_closed(record: r.RunClosed) -> list[tuple[str, Row]]:
+    return [("run_end", _as_json(record, "counts"))]
+
+
+def _plain(table: str) -> Callable[[Any], list[tuple[str, Row]]]:
+    return lambda record: [(table, asdict(record))]
+
+
+_PROJECTORS: Mapping[str, Callable[[Any], list[tuple[str, Row]]]] = {
+    r.RunOpened.KIND: _run_opened,
+    r.Proposed.KIND: _proposal,
+    r.Rejected.KIND: _plain("rejection"),
+    r.Registered.KIND: _registration,
+    r.AttemptStarted.KIND: _attempt,
+    r.AttemptEnded.KIND: _attempt_ended,
+    r.Tested.KIND: _result,
+    r.IterationClosed.KIND: _plain("iteration"),
+    r.Promoted.KIND: _promotion,
+    r.LookOpened.KIND: _plain("look"),
+    r.LookResult.KIND: _look_result,
+    r.VerdictGiven.KIND: _plain("verdict"),
+    r.RunClosed.KIND: _run_closed,
+    r.Replayed.KIND: _plain("replay"),
+}
+
+
+def _as_json(record: r.Record, *names: str) -> Row:
+    return {name: canonical_json(getattr(record, name)) for name in names}
+
+
+def _column_types() -> dict[str, dict[str, tuple[tuple[type, ...], bool]]]:
+    def python_types(column_type: object) -> tuple[type, ...]:
+        if isinstance(column_type, Text):
+            return (str,)
+        return (int,) if isinstance(column_type, Integer) else (int, float)
+
+    return {
+        table.name: {c.name: (python_types(c.type), bool(c.nullable)) for c in table.columns}
+        for table in METADATA.sorted_tables
+    }
+
+
+_COLUMN_TYPES = _column_types()
+
+
+def _check_types(table: str, row: Row) -> None:
+    for column, (types, nullable) in _COLUMN_TYPES[table].items():
+        value = row[column]
+        if value is None and nullable:
+            continue
+        if not isinstance(value, types) or isinstance(value, bool):
+            raise ValueError(f"{table}.{column} must be {' or '.join(t.__name__ for t in types)}, not {value!r}")
+        if isinstance(value, int) and not -_INT64 <= value < _INT64:
+            raise ValueError(f"{table}.{column} = {value} does not fit 64 bits")

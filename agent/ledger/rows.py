@@ -1,0 +1,177 @@
+"""Projections → the rows a reader sees."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import Connection, Select, func, select
+
+from .errors import EXIT_VERIFICATION, LedgerError
+from .records import Row
+from .schema import ATTEMPT, HYPOTHESIS, LOOK_RESULT, PROMOTION, RESULT, RUN, VERDICT, VIEW_RESULT
+
+_VIEW_COLUMNS = [VIEW_RESULT.c[n] for n in ("layer", "coordinate", "statistic", "effect", "null_mean", "z", "k")]
+_NOT_TESTED = frozenset({"untestable", "invalid", "failed"})
+
+Columns = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Adjusted:
+    """Adjusted p-values, in the order they were given."""
+
+    bh: tuple[float, ...]
+    by: tuple[float, ...]
+    holm: tuple[float, ...]
+
+
+def adjust(p: Sequence[float]) -> Adjusted:
+    """Benjamini–Hochberg, Benjamini–Yekutieli and Holm over ``p``.
+
+    Raises ``ValueError`` for a value outside (0, 1] or NaN: statsmodels rejects a NaN silently.
+    """
+    if bad := [value for value in p if not (0 < value <= 1) or math.isnan(value)]:
+        raise ValueError(f"{bad[0]!r} is not a p-value in (0, 1]")
+    if not p:
+        return Adjusted((), (), ())
+    from statsmodels.stats.multitest import multipletests  # type: ignore[import-untyped, unused-ignore]
+
+    def by(method: str) -> tuple[float, ...]:
+        return tuple(float(value) for value in multipletests(p, method=method)[1])
+
+    return Adjusted(by("fdr_bh"), by("fdr_by"), by("holm"))
+
+
+def all_rows(connection: Connection, views: bool) -> tuple[Row, ...]:
+    """Every hypothesis in order of registration, q-values and all."""
+    parts = _Parts.read(connection, views)
+    tested = frozenset(id_ for id_, result in parts.results.items() if result["status"] == "ok")
+    return _with_multiplicity([_row(hypothesis, parts) for hypothesis in parts.hypotheses], tested)
+
+
+def one_row(connection: Connection, id_: str) -> Row | None:
+    """One hypothesis, or ``None``. Its q-values need every row; its views are its own."""
+    found = next((row for row in all_rows(connection, views=False) if row.id == id_), None)
+    if found is None:
+        return None
+    views = connection.execute(
+        select(*_VIEW_COLUMNS).where(VIEW_RESULT.c.id == id_).order_by(VIEW_RESULT.c.ordinal)
+    ).mappings()
+    return replace(found, views=tuple(dict(view) for view in views))
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """The projections of one moment, keyed by hypothesis."""
+
+    cache_digest: str
+    hypotheses: tuple[Columns, ...]
+    results: Mapping[str, Columns]
+    verdicts: Mapping[str, Columns]
+    promoted: frozenset[str]
+    attempts: Mapping[str, int]
+    looks: Mapping[tuple[str, str], Columns]
+    """(id, route) → the latest look's result."""
+    views: Mapping[str, list[dict[str, Any]]]
+
+    @classmethod
+    def read(cls, connection: Connection, views: bool) -> "_Parts":
+        def read(query: Select[Any]) -> Iterable[Columns]:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+        started = select(ATTEMPT.c.id, func.count()).where(ATTEMPT.c.event == "started").group_by(ATTEMPT.c.id)
+        by_view: dict[str, list[dict[str, Any]]] = {}
+        if views:
+            query = select(VIEW_RESULT.c.id, *_VIEW_COLUMNS).order_by(VIEW_RESULT.c.seq, VIEW_RESULT.c.ordinal)
+            for row in connection.execute(query).mappings():
+                view = dict(row)
+                by_view.setdefault(view.pop("id"), []).append(view)
+        return cls(
+            cache_digest=connection.scalar(select(RUN.c.cache_digest)) or "",
+            hypotheses=tuple(read(select(HYPOTHESIS).order_by(HYPOTHESIS.c.seq))),
+            results={row["id"]: row for row in read(select(RESULT))},
+            verdicts={row["id"]: row for row in read(select(VERDICT))},
+            promoted=frozenset(connection.scalars(select(PROMOTION.c.id))),
+            attempts={str(id_): int(count) for id_, count in connection.execute(started)},
+            looks={(row["id"], row["route"]): row for row in read(select(LOOK_RESULT).order_by(LOOK_RESULT.c.look))},
+            views=by_view,
+        )
+
+
+def _row(hypothesis: Columns, parts: _Parts) -> Row:
+    id_ = hypothesis["id"]
+    result = parts.results.get(id_)
+    verdict = parts.verdicts.get(id_)
+    look = {route: parts.looks.get((id_, route)) for route in ("U", "H")}
+    route = (verdict or {}).get("route") or None
+    deciding = _deciding(route, look)
+    return Row(
+        **{name: hypothesis[name] for name in _FROM_HYPOTHESIS},
+        **_numbers(result),
+        verdict=_verdict(result, verdict),
+        route=route,
+        q_bh=None,
+        q_by=None,
+        p_holm=None,
+        p_confirm=deciding["p"] if deciding else None,
+        p_confirm_adj=deciding["p_adj"] if deciding else None,
+        p_u_adj=look["U"]["p_adj"] if look["U"] else None,
+        p_h_adj=look["H"]["p_adj"] if look["H"] else None,
+        promoted=id_ in parts.promoted,
+        proposer_move=hypothesis["move"],
+        spec=json.loads(hypothesis["spec"]),
+        cache_digest=parts.cache_digest,
+        views=tuple(parts.views.get(id_, ())),
+        attempts=parts.attempts.get(id_, 0),
+    )
+
+
+_FROM_HYPOTHESIS = (
+    "id", "iteration", "family", "test", "annotation", "role", "claim", "prior", "direction", "parent", "rationale",
+    "spec_sha256",
+)  # fmt: skip
+_DRAWN = ("statistic", "effect", "null_mean", "k", "m", "p_raw", "p_scan")
+_WORDS = ("effect_unit", "best_view", "statistic_hex")
+
+
+def _numbers(result: Columns | None) -> dict[str, Any]:
+    """What the exploratory result says; a number that was never drawn (m = 0) is ``None``, not a default."""
+    if result is None:
+        names = (*_DRAWN, *_WORDS, "null", "n_genes", "n_entity", "min_effect")
+        return dict.fromkeys(names, None) | {"reason": ""}
+    return {
+        **{name: result[name] if result["m"] > 0 else None for name in _DRAWN},
+        **{name: result[name] or None for name in _WORDS},
+        "null": result["null_name"] or None,
+        "n_genes": result["n_genes"],
+        "n_entity": result["n_entity"],
+        "min_effect": result["min_effect"] or None,
+        "reason": result["reason"],
+    }
+
+
+def _verdict(result: Columns | None, verdict: Columns | None) -> str:
+    if verdict is not None:
+        return str(verdict["verdict"])
+    if result is None:
+        return "registered"
+    return str(result["status"]) if result["status"] in _NOT_TESTED else "screened"
+
+
+def _deciding(route: str | None, look: Mapping[str, Columns | None]) -> Columns | None:
+    """The look result behind the verdict: of ``U+H``, the one with the smaller adjusted p."""
+    candidates = [found for name in (route or "").split("+") if (found := look.get(name)) is not None]
+    return min(candidates, key=lambda found: float(found["p_adj"]), default=None)
+
+
+def _with_multiplicity(rows: list[Row], tested: frozenset[str]) -> tuple[Row, ...]:
+    places = [(index, row.p_scan) for index, row in enumerate(rows) if row.id in tested and row.p_scan is not None]
+    try:
+        adjusted = adjust([p for _, p in places])
+    except ValueError as error:
+        raise LedgerError(f"the result table was edited: {error}; verify the ledger", EXIT_VERIFICATION) from error
+    for (index, _), bh, by, holm in zip(places, adjusted.bh, adjusted.by, adjusted.holm, strict=True):
+        rows[index] = replace(rows[index], q_bh=bh, q_by=by, p_holm=holm)
+    return tuple(rows)
