@@ -1,5 +1,6 @@
 """The shipped demo annotations: sizes, roles, controls that can be drawn again, and genes the demo cache holds."""
 
+import csv
 import importlib.util
 import re
 import warnings
@@ -145,6 +146,17 @@ def test_every_gene_is_in_the_demo_cache(symbols: list[str]) -> None:
         got = resolve(annotation, symbols, usable, cache_name="the demo cache")
         assert got.missing == (), annotation.name
         assert got.n_members_used == len(annotation.members)
+
+
+def test_preflight_leaves_enough_of_every_annotation(controls: ModuleType) -> None:
+    if not controls.GENES.is_file():
+        pytest.skip("the demo cache's gene table is not here")
+    with controls.GENES.open(encoding="utf-8", newline="") as table:
+        rows = list(csv.DictReader(table, delimiter="\t"))
+    usable = np.array([not row["mask_reason"] for row in rows])
+    for annotation in ANNOTATIONS:
+        got = resolve(annotation, [row["symbol"] for row in rows], usable)
+        assert got.n_members_used >= max(8, 0.8 * got.n_members_named), annotation.name
 
 
 def test_no_file_names_a_place_of_one_machine() -> None:
