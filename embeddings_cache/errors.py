@@ -1,0 +1,5 @@
+"""The one error a person can mend: a bad file, value or option."""
+
+
+class CacheError(ValueError):
+    """Input that cannot be used; the message is one sentence naming the file, the value and the mend."""

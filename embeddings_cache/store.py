@@ -1,0 +1,301 @@
+"""Caches on disk: written whole or not at all, opened only when sound, identified by content.
+
+A cache is a folder: ``layer_00.npy`` (the input embedding) and one ``layer_NN.npy`` per block, float32
+``[n_genes, dim]``; ``genes.tsv``; and ``manifest.json`` with the sha256 of each file, the content digest and the
+provenance.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import CacheError
+from .genes import GeneTable
+from .preflight import PreflightReport, preflight
+
+__all__ = ["Cache", "CacheError", "GeneTable", "cache_digest", "find_cache", "list_caches", "open_cache", "write_cache"]
+
+SCHEMA = 1
+MANIFEST = "manifest.json"
+GENES = "genes.tsv"
+STORE = Path("embeddings_cache") / "store"
+_HERE = Path(__file__).parent
+SHIPPED = {
+    "demo": _HERE / "demo" / "cache",
+    "demo-random-init": _HERE / "demo" / "control_random_init",
+}
+"""Caches that come with the package, by name."""
+
+
+@dataclass(frozen=True)
+class Cache:
+    """One extraction, opened.
+
+    Attributes:
+        name: how people call it.
+        path: its folder.
+        digest: sha256 (hex) over array bytes, shapes, dtype and gene order.
+        layers: float32 ``[n_genes, dim]``, memory-mapped and read-only; layer 0 is the input embedding.
+        genes: one row per gene; rows that may not be tested carry a reason.
+        manifest: the whole manifest, with ``provenance`` inside.
+        report: what the preflight found.
+    """
+
+    name: str
+    path: Path
+    digest: str
+    layers: tuple[NDArray[np.float32], ...]
+    genes: GeneTable
+    manifest: Mapping[str, Any]
+    report: PreflightReport
+
+    @property
+    def n_layers(self) -> int:
+        """Number of layers, the input embedding included."""
+        return len(self.layers)
+
+    @property
+    def n_genes(self) -> int:
+        """Number of genes, masked ones included."""
+        return len(self.genes)
+
+    @property
+    def dim(self) -> int:
+        """Width of every layer."""
+        return int(self.layers[0].shape[1])
+
+
+def cache_digest(layers: Sequence[NDArray[np.float32]], symbols: Sequence[str]) -> str:
+    """Return the sha256 (hex) over bytes, shape and dtype of each layer, and the gene order.
+
+    Independent of file names, platform byte order and whatever the manifest says.
+    """
+    sha = hashlib.sha256(json.dumps(["hyposcreen cache", SCHEMA, len(layers)]).encode())
+    for layer in layers:
+        sha.update(json.dumps(["<f4", list(layer.shape)]).encode())
+        sha.update(np.ascontiguousarray(layer, dtype="<f4").data)
+    sha.update(json.dumps(list(symbols)).encode())
+    return sha.hexdigest()
+
+
+def write_cache(
+    directory: str | Path,
+    *,
+    layers: Sequence[NDArray[Any]],
+    genes: GeneTable,
+    manifest: Mapping[str, Any],
+    name: str | None = None,
+) -> Cache:
+    """Write a cache and open it.
+
+    Everything goes to a hidden folder beside ``directory``, is flushed to the disk and renamed, so a crash leaves
+    either no cache or a whole one.
+
+    Args:
+        directory: folder to make; must not exist.
+        layers: ``[n_genes, dim]`` each, stored as float32; rows of genes with ``n_cells == 0`` become NaN.
+        genes: one row per gene; mask reasons found by the preflight are added.
+        manifest: provenance as plain JSON values (model, checkpoint, data, recipe, seed, versions ...).
+        name: name of the cache; the folder's name when not given.
+
+    Raises:
+        CacheError: if ``directory`` exists or the preflight finds what cannot be masked.
+    """
+    directory = Path(directory)
+    if directory.exists():
+        raise CacheError(f"{directory} exists already: choose another name or remove it first.")
+    arrays = tuple(_with_unobserved_missing(layer, genes) for layer in layers)
+    report = _sound(preflight(arrays, genes), directory)
+    table = genes.with_reasons(report.mask_reasons())
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    partial = directory.parent / f".{directory.name}.partial-{uuid.uuid4().hex[:8]}"
+    partial.mkdir()
+    try:
+        _write_files(partial, arrays, table, manifest, name or directory.name)
+        partial.rename(directory)
+        _sync_folder(directory.parent)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return open_cache(directory)
+
+
+def _with_unobserved_missing(layer: NDArray[Any], genes: GeneTable) -> NDArray[np.float32]:
+    stored = np.array(layer, dtype="<f4", order="C")
+    if stored.ndim == 2 and len(stored) == len(genes):
+        # A gene that no cell expressed has no representation; a row of zeros would be read as one.
+        stored[np.asarray(genes.n_cells) == 0] = np.nan
+    return stored
+
+
+def _write_files(
+    folder: Path, layers: Sequence[NDArray[np.float32]], genes: GeneTable, provenance: Mapping[str, Any], name: str
+) -> None:
+    files = [_layer_name(index) for index in range(len(layers))]
+    for file, layer in zip(files, layers, strict=True):
+        np.save(folder / file, layer, allow_pickle=False)
+    (folder / GENES).write_text(genes.to_tsv(), encoding="utf-8", newline="\n")
+    content = {
+        "schema": SCHEMA,
+        "name": name,
+        "digest": cache_digest(layers, genes.symbol),
+        "n_layers": len(layers),
+        "n_genes": len(genes),
+        "dim": int(layers[0].shape[1]),
+        "files": {file: _file_sha256(folder / file) for file in [*files, GENES]},
+        "provenance": dict(provenance),
+    }
+    text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    (folder / MANIFEST).write_text(text, encoding="utf-8", newline="\n")
+    for path in folder.iterdir():
+        with path.open("rb") as handle:
+            os.fsync(handle.fileno())
+    _sync_folder(folder)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _layer_name(index: int) -> str:
+    return f"layer_{index:02d}.npy"
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def open_cache(path: str | Path, *, verify: bool = True) -> Cache:
+    """Open a cache folder read-only.
+
+    Args:
+        path: the folder.
+        verify: compare every file and the content with the digests in the manifest; skip only for a cache that this
+            process has verified already.
+
+    Raises:
+        CacheError: missing folder or file, unreadable or truncated array, digest mismatch, a manifest of a newer
+            version, or a fault that the preflight cannot mask.
+    """
+    path = Path(path)
+    manifest = _read_manifest(path)
+    layers = tuple(_read_layer(path / _layer_name(index)) for index in range(int(manifest["n_layers"])))
+    genes = GeneTable.from_tsv(_read_text(path / GENES), str(path / GENES))
+    if verify:
+        _verify(path, manifest, layers, genes)
+    report = _sound(preflight(layers, genes), path)
+    return Cache(
+        name=str(manifest["name"]),
+        path=path,
+        digest=str(manifest["digest"]),
+        layers=layers,
+        genes=genes.with_reasons(report.mask_reasons()),
+        manifest=manifest,
+        report=report,
+    )
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    if not path.is_dir():
+        raise CacheError(f"{path} is no cache folder: extract one with `screen cache extract`, or use --cache demo.")
+    text = _read_text(path / MANIFEST)
+    try:
+        manifest = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise CacheError(f"{path / MANIFEST} is not valid JSON ({error}): copy or extract the cache again.") from error
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("schema"), int):
+        raise CacheError(f"{path / MANIFEST} names no schema version: extract the cache again.")
+    if manifest["schema"] > SCHEMA:
+        raise CacheError(
+            f"{path / MANIFEST} has schema {manifest['schema']} and this version reads up to {SCHEMA}: "
+            "upgrade hyposcreen."
+        )
+    absent = [key for key in ("name", "digest", "n_layers", "files") if key not in manifest]
+    if absent:
+        raise CacheError(f"{path / MANIFEST} lacks '{absent[0]}': extract the cache again.")
+    return manifest
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8")
+    except FileNotFoundError as error:
+        raise CacheError(f"{path} is missing: copy or extract the cache again.") from error
+    except UnicodeDecodeError as error:
+        raise CacheError(f"{path} is not UTF-8 text: copy or extract the cache again.") from error
+
+
+def _read_layer(path: Path) -> NDArray[np.float32]:
+    try:
+        layer = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError as error:
+        raise CacheError(f"{path} is missing: copy or extract the cache again.") from error
+    except (ValueError, OSError, EOFError) as error:
+        raise CacheError(f"{path} is truncated or no array file: copy or extract the cache again.") from error
+    if not isinstance(layer, np.ndarray) or layer.dtype != np.dtype("<f4"):
+        kind = getattr(layer, "dtype", "several arrays")
+        raise CacheError(f"{path} holds {kind} where float32 is expected: write the cache again with write_cache.")
+    return layer
+
+
+def _verify(path: Path, manifest: dict[str, Any], layers: Sequence[NDArray[np.float32]], genes: GeneTable) -> None:
+    for file in [*(_layer_name(index) for index in range(len(layers))), GENES]:
+        if manifest["files"].get(file) != _file_sha256(path / file):
+            raise CacheError(
+                f"{path / file} differs from the sha256 in {MANIFEST}: it was changed after it was written, so copy or "
+                "extract the cache again."
+            )
+    if cache_digest(layers, genes.symbol) != manifest["digest"]:
+        raise CacheError(
+            f"{path / MANIFEST} states a content digest that the arrays do not have: copy or extract the cache again."
+        )
+
+
+def _sound(report: PreflightReport, path: Path) -> PreflightReport:
+    if report.errors:
+        more = "" if len(report.errors) == 1 else f" (and {len(report.errors) - 1} more)"
+        raise CacheError(f"{path}: {report.errors[0]}{more}")
+    return report
+
+
+def list_caches(project_dir: str | Path) -> list[Path]:
+    """Return the cache folders of a project, by name; half-written ones are not listed."""
+    store = Path(project_dir) / STORE
+    if not store.is_dir():
+        return []
+    return sorted(p for p in store.iterdir() if not p.name.startswith(".") and (p / MANIFEST).is_file())
+
+
+def find_cache(name_or_path: str | Path, project_dir: str | Path) -> Path:
+    """Return the folder of a cache given by name or path.
+
+    A name that ships with the package (``demo``, ``demo-random-init``) comes first, then the project's store, then a
+    path.
+
+    Raises:
+        CacheError: if there is none; the message lists the names that exist.
+    """
+    name = str(name_or_path)
+    if name in SHIPPED:
+        return SHIPPED[name]
+    for candidate in (Path(project_dir) / STORE / name, Path(name)):
+        if (candidate / MANIFEST).is_file():
+            return candidate
+    known = [*SHIPPED, *(path.name for path in list_caches(project_dir))]
+    raise CacheError(f"there is no cache '{name}': choose one of {', '.join(known)}, or give the path of a folder.")
