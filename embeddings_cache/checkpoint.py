@@ -90,8 +90,10 @@ def load_checkpoint(directory: str | Path, name: str | None = None) -> Checkpoin
 
 def random_init_like(checkpoint: Checkpoint, seed: int) -> Checkpoint:
     """Return an untrained model of the same shape and vocabulary: the control for "any such network does this"."""
+    # Hashed, so that a control never starts where some training with the same small seed started.
+    hashed = hashlib.sha256(f"hyposcreen untrained control {seed}".encode()).digest()
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(int.from_bytes(hashed[:7], "big"))
         encoder = ScGPTEncoder(checkpoint.encoder.shape).eval()
     return Checkpoint(
         name=f"{checkpoint.name}, random initialisation, seed {seed}",

@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-
 from hyposcreen.embeddings_cache import CacheError, GeneTable, cache_digest, find_cache, list_caches, open_cache
 from hyposcreen.embeddings_cache import store as store_module
 from hyposcreen.embeddings_cache.store import write_cache
@@ -133,7 +132,7 @@ def test_manifest_cannot_drop_a_layer_unnoticed(written):
 
 def test_newer_schema_asks_for_an_upgrade(written):
     rewrite_manifest(written.path, schema=99)
-    with pytest.raises(CacheError, match="schema 99.*upgrade"):
+    with pytest.raises(CacheError, match=r"schema 99.*upgrade"):
         open_cache(written.path)
 
 
