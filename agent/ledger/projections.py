@@ -1,7 +1,6 @@
 """Record → rows of the typed tables. One pure function, used by append, by rebuild and by verify alike."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Integer, Text
@@ -32,33 +31,33 @@ def project(seq: int, record: r.Record) -> Projected:
 def _run_opened(record: r.RunOpened) -> list[tuple[str, Row]]:
     if not isinstance(record.cache.get("digest"), str):
         raise ValueError("run.cache has no 'digest'")
-    row = asdict(record) | _as_json(record, "cache", "annotations", "split", "universe")
+    row = _values(record) | _as_json(record, "cache", "annotations", "split", "universe")
     # A seed may need more than SQLite's 63 bits.
     return [("run", row | {"seed": str(record.seed), "cache_digest": record.cache["digest"]})]
 
 
 def _proposal(record: r.Proposed) -> list[tuple[str, Row]]:
-    return [("proposal", asdict(record) | _as_json(record, "proposal"))]
+    return [("proposal", _values(record) | _as_json(record, "proposal"))]
 
 
 def _registration(record: r.Registered) -> list[tuple[str, Row]]:
-    return [("hypothesis", asdict(record) | _as_json(record, "spec"))]
+    return [("hypothesis", _values(record) | _as_json(record, "spec"))]
 
 
 def _attempt(record: r.AttemptStarted) -> list[tuple[str, Row]]:
     ending = {"outcome": None, "seconds": None, "detail": None}
-    return [("attempt", {"event": "started"} | asdict(record) | ending)]
+    return [("attempt", {"event": "started"} | _values(record) | ending)]
 
 
 def _attempt_ended(record: r.AttemptEnded) -> list[tuple[str, Row]]:
     beginning = {"worker": None, "started": None, "lease_seconds": None}
-    return [("attempt", {"event": "ended"} | asdict(record) | beginning)]
+    return [("attempt", {"event": "ended"} | _values(record) | beginning)]
 
 
 def _result(record: r.Tested) -> list[tuple[str, Row]]:
-    row = asdict(record) | _as_json(record, "companions")
+    row = _values(record) | _as_json(record, "companions")
     row["null_name"] = row.pop("null")
-    views = [asdict(r.ViewNumbers.from_content(view)) for view in row.pop("views")]
+    views = [_values(r.ViewNumbers.from_content(view)) for view in row.pop("views")]
     return [("result", row)] + [
         ("view_result", {"ordinal": ordinal, "id": record.id} | view) for ordinal, view in enumerate(views)
     ]
@@ -72,7 +71,7 @@ def _promotion(record: r.Promoted) -> list[tuple[str, Row]]:
 
 
 def _look_result(record: r.LookResult) -> list[tuple[str, Row]]:
-    row = asdict(record)
+    row = _values(record)
     row["null_name"] = row.pop("null")
     return [("look_result", row)]
 
@@ -82,7 +81,7 @@ def _run_closed(record: r.RunClosed) -> list[tuple[str, Row]]:
 
 
 def _plain(table: str) -> Callable[[Any], list[tuple[str, Row]]]:
-    return lambda record: [(table, asdict(record))]
+    return lambda record: [(table, _values(record))]
 
 
 _PROJECTORS: Mapping[str, Callable[[Any], list[tuple[str, Row]]]] = {
@@ -101,6 +100,11 @@ _PROJECTORS: Mapping[str, Callable[[Any], list[tuple[str, Row]]]] = {
     r.RunClosed.KIND: _run_closed,
     r.Replayed.KIND: _plain("replay"),
 }
+
+
+def _values(record: r.Record) -> Row:
+    # Not dataclasses.asdict: its deep copies take most of a rebuild's time.
+    return dict(vars(record))
 
 
 def _as_json(record: r.Record, *names: str) -> Row:

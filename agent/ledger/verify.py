@@ -188,7 +188,7 @@ def _differences(
     """How the stored rows of entries ``after < seq <= last`` (``None``: from the first) differ from their rebuild."""
     query = select(table).where(true() if after is None else table.c.seq > after, table.c.seq <= last)
     try:
-        actual = {_key(table, row): row for row in connection.execute(query).mappings()}
+        actual = {_key(table, row): dict(row) for row in connection.execute(query).mappings()}
     except DBAPIError as error:
         if explain(error, Path(), 0) is not None:
             raise
@@ -196,6 +196,8 @@ def _differences(
             yield f"table {table.name} cannot be read: {error.orig}"
         return
     for key in sorted(expected.keys() | actual.keys()):
+        if actual.get(key) == expected.get(key):
+            continue
         name = f"table {table.name}, {', '.join(f'{c.name} {v}' for c, v in zip(table.primary_key, key, strict=True))}"
         if key not in actual:
             yield f"{name}: the row is missing"

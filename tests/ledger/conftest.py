@@ -141,9 +141,8 @@ def ledger(tmp_path: Path) -> Ledger:
 
 @pytest.fixture
 def full(ledger: Ledger) -> Ledger:
-    """A ledger that holds :func:`campaign`, one transaction an entry."""
-    for record in campaign():
-        ledger.append(record)
+    """A ledger that holds :func:`campaign`."""
+    ledger.append(*campaign())
     return ledger
 
 
