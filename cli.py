@@ -1,5 +1,437 @@
-"""The command line: parse, call, print."""
+"""The command line: parse, call, print. No logic lives here, and nothing heavy is imported before a command needs it.
+
+Results go to stdout, progress and errors to stderr. Every reading command has ``--json``.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from . import __version__
+from .agent.errors import Exit, UserError
+
+app = typer.Typer(
+    name="screen",
+    help="Let an agent screen hypotheses about single-cell transformers, and still believe the result.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+ledger_app = typer.Typer(
+    help="Read, check and export the record of a run.", no_args_is_help=True, rich_markup_mode=None
+)
+tests_app = typer.Typer(help="The catalogue of tests.", no_args_is_help=True, rich_markup_mode=None)
+cache_app = typer.Typer(help="Embedding caches.", no_args_is_help=True, rich_markup_mode=None)
+annotations_app = typer.Typer(help="Gene sets, pairs and edges.", no_args_is_help=True, rich_markup_mode=None)
+config_app = typer.Typer(help="Settings.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(ledger_app, name="ledger")
+app.add_typer(tests_app, name="tests")
+app.add_typer(cache_app, name="cache")
+app.add_typer(annotations_app, name="annotations")
+app.add_typer(config_app, name="config")
+
+Folder = Annotated[Path, typer.Option("--project", "-C", help="Working folder: screen.toml and runs.db are there.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+HERE = Path()
 
 
-def main() -> None:
-    """Entry point of ``screen`` and ``hyposcreen``."""
+@app.command()
+def init(
+    project: Folder = HERE,
+    cache: Annotated[str | None, typer.Option(help="Cache name or folder.")] = None,
+    annotations: Annotated[str | None, typer.Option(help="'demo' or a folder with annotations.toml.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of split, permutations and offline proposer.")] = None,
+) -> None:
+    """Write screen.toml with every setting, after checking that its inputs open."""
+    from .agent.session import initialise
+
+    _say(f"wrote {initialise(project, {'cache': cache, 'annotations': annotations, 'seed': seed})}")
+
+
+@app.command()
+def run(
+    project: Folder = HERE,
+    iterations: Annotated[int | None, typer.Option(help="Declared iterations; then the one look.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of split, permutations and offline proposer.")] = None,
+    proposer: Annotated[str | None, typer.Option(help="Who proposes: offline.")] = None,
+    cache: Annotated[str | None, typer.Option(help="Cache name or folder.")] = None,
+    annotations: Annotated[str | None, typer.Option(help="'demo' or a folder with annotations.toml.")] = None,
+    per_iteration: Annotated[int | None, typer.Option(help="Hypotheses an iteration.")] = None,
+    alpha: Annotated[float | None, typer.Option(help="P(any false confirmation) of the run.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Worker processes; 0 = one a core.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run a campaign, or go on with the one in this folder. An empty folder is initialised first."""
+    from .agent.orchestrator import Interrupted
+    from .agent.progress import Progress
+    from .agent.session import run_campaign
+
+    flags = {
+        "iterations": iterations, "seed": seed, "proposer": proposer, "cache": cache, "annotations": annotations,
+        "per_iteration": per_iteration, "alpha": alpha, "workers": workers,
+    }  # fmt: skip
+    try:
+        summary = run_campaign(project, flags, Progress(quiet))
+    except Interrupted:
+        where = "" if project == HERE else f" --project {project}"
+        raise UserError(f"stopped; nothing is lost. Go on with: screen run{where}", Exit.INTERRUPTED) from None
+    if as_json:
+        return _json(
+            {
+                "rows": summary.rows, "rejected": summary.rejected, "verdicts": dict(summary.counts),
+                "controls": {k: {"confirmed": c, "tested": t} for k, (c, t) in summary.controls.items()},
+                "head": _head(summary.head), "report": str(summary.report), "complete": True,
+            }
+        )  # fmt: skip
+    if summary.already_complete:
+        _say("this run is complete; nothing was left to do")
+    _say(f"rows       {summary.rows} hypotheses, {summary.rejected} proposals rejected")
+    _say(f"verdicts   {', '.join(f'{n} {v}' for v, n in summary.counts.items())}")
+    for role, (confirmed, tested) in summary.controls.items():
+        _say(f"{role.split('_')[0]:<10} controls: {confirmed} of {tested} confirmed")
+    _say(f"head       {summary.head.seq}:{summary.head.hash}")
+    _say(f"content    {summary.head.content_hash}")
+    _say(f"report     {summary.report}")
+    return None
+
+
+@app.command()
+def status(project: Folder = HERE, as_json: AsJson = False) -> None:
+    """How the run of this folder stands."""
+    from .agent.session import status as how
+
+    facts = how(project)
+    if as_json:
+        return _json(facts)
+    _say(f"phase      {facts['phase']}, {facts['iterations_done']} of {facts['iterations']} iterations")
+    _say(f"rows       {facts['rows']} hypotheses, {facts['rejected']} proposals rejected, {facts['promoted']} promoted")
+    _say(f"verdicts   {', '.join(f'{n} {v}' for v, n in facts['verdicts'].items()) or 'none yet'}")
+    _say(f"head       {facts['head']['seq']}:{facts['head']['hash']}")
+    return None
+
+
+@app.command()
+def replay(
+    ids: Annotated[list[str] | None, typer.Argument(help="Rows such as H0042.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every row, the whole look and all verdicts.")] = False,
+    project: Folder = HERE,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the numeric libraries in each worker.")] = 1,
+    workers: Annotated[int | None, typer.Option(help="Worker processes; 0 = one a core.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Execute rows again: bit-identical, or what differs (exit 3)."""
+    from .agent.progress import Progress
+    from .agent.session import replay_rows
+
+    if everything == bool(ids):
+        raise UserError("name rows such as H0042, or give --all", Exit.USAGE)
+    done = []
+    for r in replay_rows(project, ids or None, workers, threads, Progress(quiet)):
+        done.append(r)
+        if not as_json:
+            _say(
+                f"{r.id}  {r.outcome:<10} k/m = {r.k}/{r.m}  {r.statistic_hex or '-':<22} checked: {', '.join(r.checked)}"
+            )
+            for difference in r.differences:
+                _say(f"       {difference}")
+    diverged = [r.id for r in done if r.outcome != "identical"]
+    if as_json:
+        _json([vars(r) for r in done])
+    else:
+        _say(f"{len(done) - len(diverged)} of {len(done)} rows bit-identical")
+    if diverged:
+        raise UserError(f"{len(diverged)} rows diverged: {', '.join(diverged[:10])}", Exit.REPLAY_DIVERGED)
+
+
+@app.command()
+def report(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the page.")] = Path("report.html"),
+    project: Folder = HERE,
+) -> None:
+    """Write the run as one self-contained HTML page."""
+    from .agent.session import report_of
+
+    _say(f"wrote {report_of(project, output)}")
+
+
+@app.command()
+def doctor(project: Folder = HERE, as_json: AsJson = False) -> None:
+    """Does this machine hold what a run needs? Every check does the thing it speaks of."""
+    from .agent.doctor import examine
+
+    checks = examine(project)
+    if as_json:
+        _json([vars(c) for c in checks])
+    else:
+        _table(("", "check", "what was found"), ((c.level, c.name, c.detail) for c in checks))
+    if any(c.level == "broken" for c in checks):
+        raise UserError("something a run needs is broken; see the lines above", Exit.FAILURE)
+
+
+@ledger_app.command("list")
+def ledger_list(
+    project: Folder = HERE,
+    verdict: Annotated[str | None, typer.Option(help="Only rows with this verdict.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """One line, or one JSON object, a hypothesis."""
+    from .agent.ledger.export import row_to_json
+    from .agent.session import open_ledger
+
+    rows = [r for r in open_ledger(project).rows(views=as_json) if verdict in (None, r.verdict)]
+    if as_json:
+        return _json([row_to_json(r) for r in rows])
+    columns = ("id", "test", "annotation", "verdict", "route", "effect", "null", "k/m", "p_scan", "q_bh*", "p_adj")
+    _table(
+        columns,
+        (
+            (
+                r.id, r.test, r.annotation, r.verdict, r.route or "-", _number(r.effect), _number(r.null_mean),
+                "-" if r.m is None else f"{r.k}/{r.m}", _number(r.p_scan), _number(r.q_bh), _number(r.p_confirm_adj),
+            )
+            for r in rows
+        ),
+    )  # fmt: skip
+    _say(
+        "* exploratory: BH over all rows does not survive an adaptive proposer; claims rest on p_adj of routes U and H"
+    )
+    return None
+
+
+@ledger_app.command("show")
+def ledger_show(
+    id_: Annotated[str, typer.Argument(metavar="ID")], project: Folder = HERE, as_json: AsJson = False
+) -> None:
+    """Everything about one row."""
+    from .agent.ledger.export import row_to_json
+    from .agent.session import open_ledger
+
+    row = row_to_json(open_ledger(project).row(id_))
+    if as_json:
+        return _json(row)
+    views = row.pop("views")
+    for name, value in row.items():
+        _say(f"{name:<16} {json.dumps(value) if isinstance(value, dict) else '-' if value is None else value}")
+    _table(
+        ("layer", "coordinate", "T", "effect", "null mean", "z", "k"),
+        (
+            (
+                v["layer"],
+                v["coordinate"],
+                v["statistic"],
+                _number(v["effect"]),
+                _number(v["null_mean"]),
+                _number(v["z"]),
+                v["k"],
+            )
+            for v in sorted(views, key=lambda v: -abs(v["z"]))
+        ),
+    )
+    return None
+
+
+@ledger_app.command("verify")
+def ledger_verify(
+    project: Folder = HERE,
+    head: Annotated[str | None, typer.Option(help="A head written down earlier: HASH or SEQ:HASH.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check the chain, the triggers and every table against a rebuild (exit 4 when anything is amiss)."""
+    from .agent.ledger.verify import verify
+    from .agent.session import ledger_path
+
+    found = verify(ledger_path(project), head)
+    if as_json:
+        _json({"ok": found.ok, "problems": list(found.problems), "head": _head(found.head), "entries": found.entries})
+    elif found.ok:
+        _say(f"ok: {found.entries} entries, head {found.head.seq}:{found.head.hash}")
+    if not found.ok:
+        raise UserError("; ".join(found.problems[:20]), Exit.LEDGER_BROKEN)
+
+
+@ledger_app.command("head")
+def ledger_head(project: Folder = HERE, as_json: AsJson = False) -> None:
+    """Where the ledger ends: write it down to catch a cut tail later."""
+    from .agent.session import open_ledger
+
+    head = open_ledger(project).head()
+    if as_json:
+        return _json(_head(head))
+    _say(f"{head.seq}:{head.hash}")
+    _say(f"content {head.content_hash}")
+    return None
+
+
+@ledger_app.command("export")
+def ledger_export(
+    output: Annotated[Path, typer.Option("--output", "-o", help="File; its ending says the format: .csv .json .jsonl")],
+    project: Folder = HERE,
+) -> None:
+    """Write every row, with the head of the ledger, to a file."""
+    from .agent.session import export_to
+
+    _say(f"wrote {export_to(project, output)}")
+
+
+@tests_app.command("list")
+def tests_list(as_json: AsJson = False) -> None:
+    """Every test kind."""
+    from .tests_library.catalogue import CATALOGUE
+
+    if as_json:
+        return _json([_declaration(k) for k in CATALOGUE.values()])
+    _table(("test", "family", "needs", "asks"), ((k.name, k.family, k.entity, k.asks) for k in CATALOGUE.values()))
+    return None
+
+
+@tests_app.command("show")
+def tests_show(name: str, as_json: AsJson = False) -> None:
+    """One test kind: question, formula, null, assumptions, source."""
+    from .tests_library.catalogue import CATALOGUE
+
+    if name not in CATALOGUE:
+        raise UserError(f"there is no test '{name}'; the tests are {', '.join(CATALOGUE)}", Exit.USAGE)
+    facts = _declaration(CATALOGUE[name])
+    if as_json:
+        return _json(facts)
+    for key, value in facts.items():
+        _say(f"{key:<15} {value}")
+    return None
+
+
+@cache_app.command("list")
+def cache_list(project: Folder = HERE, as_json: AsJson = False) -> None:
+    """Caches that ship with the package and those of this folder."""
+    from .agent.session import caches
+
+    rows = caches(project)
+    if as_json:
+        return _json(rows)
+    _table(
+        ("name", "genes", "layers", "dim", "digest"),
+        ((r["name"], r["genes"], r["layers"], r["dim"], r["digest"][:12]) for r in rows),
+    )
+    return None
+
+
+@cache_app.command("show")
+def cache_show(name: str, project: Folder = HERE, as_json: AsJson = False) -> None:
+    """Provenance and preflight of one cache."""
+    from .agent.session import cache_facts
+
+    facts = cache_facts(name, project)
+    if as_json:
+        return _json(facts)
+    for key, value in facts.items():
+        _say(f"{key:<12} {json.dumps(value, indent=1) if isinstance(value, dict | list) else value}")
+    return None
+
+
+@cache_app.command("check")
+def cache_check(name: str, project: Folder = HERE, as_json: AsJson = False) -> None:
+    """Verify every file of a cache and run the preflight."""
+    from .agent.session import cache_facts
+
+    facts = cache_facts(name, project)
+    if as_json:
+        return _json(
+            {"ok": True, "digest": facts["digest"], "masked": facts["masked"], "preflight": facts["preflight"]}
+        )
+    _say(f"ok: digest {facts['digest']}")
+    _say(facts["preflight"])
+    return None
+
+
+@annotations_app.command("list")
+def annotations_list(project: Folder = HERE, as_json: AsJson = False) -> None:
+    """What may be tested here, with sizes on the whole cache and on the explore side."""
+    from .agent.session import annotation_facts
+
+    rows = annotation_facts(project)
+    if as_json:
+        return _json(rows)
+    columns = ("name", "kind", "role", "named", "usable", "explore", "source")
+    _table(columns, (tuple(r[c] for c in columns) for r in rows))
+    return None
+
+
+@config_app.command("show")
+def config_show(project: Folder = HERE, as_json: AsJson = False) -> None:
+    """The settings in force here: screen.toml, then SCREEN_*, then flags."""
+    from .agent.config import load_config
+
+    settings = vars(load_config(project, {}))
+    if as_json:
+        return _json(settings)
+    for name, value in settings.items():
+        _say(f"{name:<22} {value}")
+    return None
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point: run a command; a user's error is one sentence on stderr and an exit code."""
+    try:
+        app(args=arguments, standalone_mode=False)
+    except typer.Exit as done:
+        sys.exit(done.exit_code)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(Exit.OK)
+    except Exception as error:
+        code = _exit_code(error)
+        if code is None:
+            raise
+        print(f"screen: {_message(error)}", file=sys.stderr)  # noqa: T201
+        sys.exit(code)
+
+
+def _exit_code(error: Exception) -> int | None:
+    """The exit code of an error that is meant for users, or ``None`` for a defect of ours."""
+    code = getattr(error, "code", None) if isinstance(error, UserError) else getattr(error, "exit_code", None)
+    return None if code is None else int(code)
+
+
+def _message(error: Exception) -> str:
+    format_message: Callable[[], str] = getattr(error, "format_message", lambda: str(error))
+    return format_message()
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        _say(f"hyposcreen {__version__}")
+        raise typer.Exit
+
+
+def _head(head: Any) -> dict[str, Any]:
+    return {"seq": head.seq, "hash": head.hash, "content_hash": head.content_hash}
+
+
+def _declaration(kind: Any) -> dict[str, Any]:
+    return {name: value for name, value in vars(kind).items() if name != "prepare"}
+
+
+def _say(text: str) -> None:
+    print(text)  # noqa: T201
+
+
+def _json(value: Any) -> None:
+    _say(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    text = [tuple(str(cell) for cell in row) for row in (header, *rows)]
+    widths = [max(len(row[i]) for row in text) for i in range(len(header))]
+    for row in text:
+        _say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -1,0 +1,1 @@
+"""Templates for language models (none yet: the offline proposer needs no prompt)."""

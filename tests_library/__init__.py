@@ -1,0 +1,1 @@
+"""The statistics: spaces, statistics, nulls, engine, multiplicity. Knows neither agent nor hypotheses."""

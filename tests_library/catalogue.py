@@ -55,9 +55,7 @@ def coordinate_options(kind: TestKind, n_layers: int, n_axes: int) -> dict[str, 
     return options if len(singles) == 1 else options | {c: (c,) for c in singles}
 
 
-def scanned_views(
-    kind: TestKind, n_layers: int, n_axes: int, layers: str, coordinates: str
-) -> frozenset[View]:
+def scanned_views(kind: TestKind, n_layers: int, n_axes: int, layers: str, coordinates: str) -> frozenset[View]:
     """The views a hypothesis scans; ``ValueError`` names the value that the grammar does not know."""
     by_layer = layer_options(kind, n_layers)
     by_coordinate = coordinate_options(kind, n_layers, n_axes)

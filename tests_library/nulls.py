@@ -41,9 +41,7 @@ NULLS: dict[str, NullModel] = {
 """Companion nulls by name, in the order in which they are drawn."""
 
 
-def strata(
-    null: str, expression: NDArray[np.float64], detection: NDArray[np.float64]
-) -> NDArray[np.int64]:
+def strata(null: str, expression: NDArray[np.float64], detection: NDArray[np.float64]) -> NDArray[np.int64]:
     """Stratum of each gene of a universe under ``null``: int64 [n].
 
     ``stratified`` cuts the universe into up to 5 bins of mean expression and each of them into up to 5 bins of detection,

@@ -95,7 +95,9 @@ class Geometry:
     def pair_ranks(self) -> NDArray[np.int32]:
         """Doubled centred mid-ranks of cosine over all pairs of the universe: int32 [n, n, L], diagonal 0."""
         return self._once(
-            self._own, "pair_ranks", lambda: np.stack([pair_ranks(self.cosine(q)) for q in range(self.n_layers)], axis=2)
+            self._own,
+            "pair_ranks",
+            lambda: np.stack([pair_ranks(self.cosine(q)) for q in range(self.n_layers)], axis=2),
         )
 
     def cosine_int16(self) -> NDArray[np.int32]:

@@ -1,53 +1,29 @@
 """Projections → the rows a reader sees."""
 
 import json
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, Select, func, select
 
+from ...tests_library.multiplicity import printed_columns
 from .errors import EXIT_VERIFICATION, LedgerError
 from .records import Row
 from .schema import ATTEMPT, HYPOTHESIS, LOOK_RESULT, PROMOTION, RESULT, RUN, VERDICT, VIEW_RESULT
 
 _VIEW_COLUMNS = [VIEW_RESULT.c[n] for n in ("layer", "coordinate", "statistic", "effect", "null_mean", "z", "k")]
 _NOT_TESTED = frozenset({"untestable", "invalid", "failed"})
+_COUNTED = frozenset({"ok", "failed"})
+"""A test that was run and failed counts with p = 1; one that was never run is no test."""
 
 Columns = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Adjusted:
-    """Adjusted p-values, in the order they were given."""
-
-    bh: tuple[float, ...]
-    by: tuple[float, ...]
-    holm: tuple[float, ...]
-
-
-def adjust(p: Sequence[float]) -> Adjusted:
-    """Benjamini–Hochberg, Benjamini–Yekutieli and Holm over ``p``.
-
-    Raises ``ValueError`` for a value outside (0, 1] or NaN: statsmodels rejects a NaN silently.
-    """
-    if bad := [value for value in p if not (0 < value <= 1) or math.isnan(value)]:
-        raise ValueError(f"{bad[0]!r} is not a p-value in (0, 1]")
-    if not p:
-        return Adjusted((), (), ())
-    from statsmodels.stats.multitest import multipletests  # type: ignore[import-untyped, unused-ignore]
-
-    def by(method: str) -> tuple[float, ...]:
-        return tuple(float(value) for value in multipletests(p, method=method)[1])
-
-    return Adjusted(by("fdr_bh"), by("fdr_by"), by("holm"))
 
 
 def all_rows(connection: Connection, views: bool) -> tuple[Row, ...]:
     """Every hypothesis in order of registration, q-values and all."""
     parts = _Parts.read(connection, views)
-    tested = frozenset(id_ for id_, result in parts.results.items() if result["status"] == "ok")
+    tested = frozenset(id_ for id_, result in parts.results.items() if result["status"] in _COUNTED)
     return _with_multiplicity([_row(hypothesis, parts) for hypothesis in parts.hypotheses], tested)
 
 
@@ -132,16 +108,18 @@ _FROM_HYPOTHESIS = (
     "id", "iteration", "family", "test", "annotation", "role", "claim", "prior", "direction", "parent", "rationale",
     "spec_sha256",
 )  # fmt: skip
-_DRAWN = ("statistic", "effect", "null_mean", "k", "m", "p_raw", "p_scan")
+_COUNTS = ("k", "m", "p_raw", "p_scan")
+_DRAWN = ("statistic", "effect", "null_mean")
 _WORDS = ("effect_unit", "best_view", "statistic_hex")
 
 
 def _numbers(result: Columns | None) -> dict[str, Any]:
-    """What the exploratory result says; a number that was never drawn (m = 0) is ``None``, not a default."""
+    """What the exploratory result says. Without draws (m = 0) k is 0 and p is (0 + 1) / (0 + 1) = 1, and there is no effect."""
     if result is None:
-        names = (*_DRAWN, *_WORDS, "null", "n_genes", "n_entity", "min_effect")
+        names = (*_COUNTS, *_DRAWN, *_WORDS, "null", "n_genes", "n_entity", "min_effect")
         return dict.fromkeys(names, None) | {"reason": ""}
     return {
+        **{name: result[name] for name in _COUNTS},
         **{name: result[name] if result["m"] > 0 else None for name in _DRAWN},
         **{name: result[name] or None for name in _WORDS},
         "null": result["null_name"] or None,
@@ -169,9 +147,9 @@ def _deciding(route: str | None, look: Mapping[str, Columns | None]) -> Columns 
 def _with_multiplicity(rows: list[Row], tested: frozenset[str]) -> tuple[Row, ...]:
     places = [(index, row.p_scan) for index, row in enumerate(rows) if row.id in tested and row.p_scan is not None]
     try:
-        adjusted = adjust([p for _, p in places])
+        adjusted = printed_columns([p for _, p in places])
     except ValueError as error:
         raise LedgerError(f"the result table was edited: {error}; verify the ledger", EXIT_VERIFICATION) from error
-    for (index, _), bh, by, holm in zip(places, adjusted.bh, adjusted.by, adjusted.holm, strict=True):
+    for (index, _), bh, by, holm in zip(places, adjusted["bh"], adjusted["by"], adjusted["holm"], strict=True):
         rows[index] = replace(rows[index], q_bh=bh, q_by=by, p_holm=holm)
     return tuple(rows)

@@ -1,0 +1,1 @@
+"""Where tests run: the protocol and its backends."""

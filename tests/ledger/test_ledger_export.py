@@ -42,7 +42,7 @@ def test_csv_is_read_by_pandas_without_options(full):
     frame = pd.read_csv(io.StringIO(text(full, "csv")))
     assert tuple(frame.columns) == (*COLUMNS, *HEAD_COLUMNS)
     assert list(frame["p_scan"])[:2] == [row.p_scan for row in full.rows()[:2]]
-    assert frame["p_scan"].isna().tolist() == [False, False, True, True]
+    assert frame["p_scan"].isna().tolist() == [False, False, False, True]
     assert json.loads(frame["views"][0]) == list(full.rows()[0].views)
     assert set(frame["ledger_seq"]) == {full.head().seq}
 

@@ -354,7 +354,7 @@ def test_rows_say_what_the_entries_say(full):
     assert [view["layer"] for view in first.views] == ["L0", "L1"]
     assert first.views[0]["z"] == 3.25
     assert (third.verdict, third.reason, third.min_effect) == ("untestable", "three genes", 0.58)
-    assert (third.p_scan, third.k, third.q_bh, third.n_genes) == (None, None, None, 100)
+    assert (third.p_scan, third.k, third.m, third.effect, third.q_bh, third.n_genes) == (1.0, 0, 0, None, None, 100)
     assert (fourth.verdict, fourth.p_scan, fourth.route, fourth.reason) == ("registered", None, None, "")
 
 
@@ -371,12 +371,3 @@ def test_one_row_is_the_row_of_the_list(full, refused):
 
 def test_a_row_of_an_empty_ledger(ledger, refused):
     assert "no hypotheses yet" in refused(1, ledger.row, "H0001")
-
-
-def test_adjusted_p_values_refuse_nan():
-    from hyposcreen.agent.ledger.rows import adjust
-
-    assert adjust([]).bh == ()
-    for bad in (float("nan"), 0.0, 1.5):
-        with pytest.raises(ValueError, match="p-value"):
-            adjust([0.5, bad])

@@ -1,0 +1,1 @@
+"""Shared permutations and integer kernels."""

@@ -45,9 +45,7 @@ def prepare_discriminant(X: NDArray[np.float64], fold: NDArray[np.int64]) -> Dis
     return Discriminant(features.astype(np.int64), whole.astype(np.int64), fold.astype(np.int64))
 
 
-def discriminant_auroc(
-    d: Discriminant, members: NDArray[np.int64], arrangements: Arrangements
-) -> NDArray[np.int64]:
+def discriminant_auroc(d: Discriminant, members: NDArray[np.int64], arrangements: Arrangements) -> NDArray[np.int64]:
     """Pooled within-fold AUROC of held-out scores in units of 2⁻²⁰, int64 [P]; 1/2 where no fold has both classes.
 
     A comparison is a pair (positive, negative) in one test fold; ties count one half.

@@ -6,7 +6,7 @@ chooses the second, which is how the tests compare them and how a machine withou
 
 import os
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeVar, cast
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -24,5 +24,7 @@ def jit(function: F) -> F:
     """Compile ``function`` where numba is there (cached on disk, no fast-math, no threads); else return it as it is."""
     if not HAVE_NUMBA:
         return function
-    compiled: F = numba.njit(cache=True, fastmath=False, nogil=True)(function)
-    return compiled
+    try:
+        return cast("F", numba.njit(cache=True, fastmath=False, nogil=True)(function))
+    except RuntimeError:  # no folder it may write its cache to: compile in memory
+        return cast("F", numba.njit(fastmath=False, nogil=True)(function))

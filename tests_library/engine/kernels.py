@@ -40,9 +40,7 @@ def pair_sums(
     return out
 
 
-def same_pole_counts(
-    pole: NDArray[np.int8], pairs: NDArray[np.int64], arrangements: Arrangements
-) -> NDArray[np.int64]:
+def same_pole_counts(pole: NDArray[np.int8], pairs: NDArray[np.int64], arrangements: Arrangements) -> NDArray[np.int64]:
     """Pairs whose two genes lie in the same pole: int64 [P, V] from pole [n, V] with entries −1, 0, +1."""
     out = np.zeros((len(arrangements), pole.shape[1]), np.int64)
     if HAVE_NUMBA:

@@ -73,7 +73,9 @@ def _prepare_dimension(geometry: Geometry, entity: Entity) -> Prepared:
     views = tuple(View(f"L{q}", "unit sphere") for q in range(geometry.n_layers))
 
     def sums(arrangements: Arrangements) -> NDArray[np.int64]:
-        ratio = participation_ratio(*gram_moments(table, members, arrangements), len(members), len(members) * COSINE_SCALE)
+        ratio = participation_ratio(
+            *gram_moments(table, members, arrangements), len(members), len(members) * COSINE_SCALE
+        )
         return np.rint(ratio * (1 << DIMENSION_BITS)).astype(np.int64)
 
     return Prepared(views, sums, *affine(len(views), 2.0**-DIMENSION_BITS, 0.0))

@@ -53,9 +53,7 @@ def _prepare_edges(geometry: Geometry, entity: Entity) -> Prepared:
     edges = entity.need_edges()
     regulators, local = np.unique(edges[:, 0], return_inverse=True)
     local_edges = np.stack([local, edges[:, 1]], axis=1).astype(np.int64)
-    views = tuple(
-        View(f"L{q}", f"SV{a}-{b}") for q in range(geometry.n_layers) for a, b in windows(geometry.n_axes)
-    )
+    views = tuple(View(f"L{q}", f"SV{a}-{b}") for q in range(geometry.n_layers) for a, b in windows(geometry.n_axes))
     table = np.stack([_within_regulator_ranks(geometry, view, regulators) for view in views], axis=2)
     targets = np.bincount(local, minlength=len(regulators))
     possible = geometry.n - np.isin(regulators, geometry.universe).astype(np.int64)

@@ -1,0 +1,120 @@
+"""Settings of a working folder: ``screen.toml`` < ``SCREEN_*`` in the environment < flags. Secrets are never settings."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from .errors import Exit, UserError
+
+CONFIG_NAME = "screen.toml"
+LEDGER_NAME = "runs.db"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Every setting, with its default. Those of the plan are frozen into the ledger when a run opens."""
+
+    cache: str = "demo"
+    """Name of a cache, or the path of its folder."""
+    annotations: str = "demo"
+    """``demo``, or the path of a folder with an ``annotations.toml``."""
+    proposer: str = "offline"
+    seed: int = 0
+    iterations: int = 63
+    per_iteration: int = 3
+    alpha: float = 0.05
+    """Error rate of the whole run; half goes to Route U, half to Route H."""
+    permutations_explore: int = 2000
+    permutations_look: int = 5000
+    max_promoted: int = 20
+    promote_p: float = 0.05
+    workers: int = 0
+    """Worker processes; 0 means one a core. Results do not depend on it."""
+    timeout_seconds: float = 300.0
+    memory_mb: int = 4096
+
+
+PLAN_FIELDS = ("cache", "annotations", "proposer", "seed", "iterations", "per_iteration", "alpha")
+"""Settings that a run freezes and a flag may not change afterwards."""
+
+_RULES: dict[str, tuple[float, float]] = {
+    "seed": (0, 2**63 - 1),
+    "iterations": (1, 100_000),
+    "per_iteration": (1, 100),
+    "alpha": (1e-6, 0.5),
+    "permutations_explore": (99, 10_000_000),
+    "permutations_look": (199, 10_000_000),
+    "max_promoted": (1, 10_000),
+    "promote_p": (1e-6, 1.0),
+    "workers": (0, 1024),
+    "timeout_seconds": (1, 1e7),
+    "memory_mb": (64, 1 << 24),
+}
+
+
+def load_config(folder: Path, flags: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> Config:
+    """The settings of ``folder``; a flag that is ``None`` was not given. Raises :class:`UserError` naming the value."""
+    config = Config()
+    path = folder / CONFIG_NAME
+    if path.exists():
+        config = _merge(config, _read(path), str(path))
+    prefix = "SCREEN_"
+    named = {
+        f.name: environment[prefix + f.name.upper()] for f in fields(Config) if prefix + f.name.upper() in environment
+    }
+    config = _merge(config, {k: _from_text(k, v) for k, v in named.items()}, "the environment (SCREEN_*)")
+    return _merge(config, {k: v for k, v in flags.items() if v is not None}, "the command line", Exit.USAGE)
+
+
+def write_config(folder: Path, config: Config) -> Path:
+    """Write ``screen.toml`` with every setting and what it means; refuses to replace one."""
+    path = folder / CONFIG_NAME
+    lines = [
+        "# Settings of this working folder. Environment variables SCREEN_<NAME> and flags win over this file.",
+        "# What a run has once opened (cache, annotations, seed, iterations …) is frozen in its ledger.",
+        "",
+    ]
+    for f in fields(Config):
+        value = getattr(config, f.name)
+        lines.append(f'{f.name} = "{_escape(value)}"' if isinstance(value, str) else f"{f.name} = {value}")
+    with path.open("x", encoding="utf-8") as out:
+        out.write("\n".join(lines) + "\n")
+    return path
+
+
+def _escape(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid TOML ({error}); mend the line or delete the file to start over") from None
+
+
+def _from_text(name: str, text: str) -> Any:
+    kind = type(getattr(Config(), name))
+    try:
+        return kind(text)
+    except ValueError:
+        raise UserError(
+            f"SCREEN_{name.upper()} is '{text}', which is not a {kind.__name__}; set it or unset it"
+        ) from None
+
+
+def _merge(config: Config, values: Mapping[str, Any], where: str, code: Exit = Exit.INPUTS) -> Config:
+    known = {f.name: type(getattr(config, f.name)) for f in fields(Config)}
+    for name, value in values.items():
+        if name not in known:
+            raise UserError(f"{where} sets '{name}', which is no setting; the settings are {', '.join(known)}", code)
+        allowed = (int, float) if known[name] is float else known[name]
+        if not isinstance(value, allowed) or isinstance(value, bool):
+            raise UserError(f"{where} sets {name} = {value!r}; it must be a {known[name].__name__}", code)
+        if name in _RULES and not _RULES[name][0] <= value <= _RULES[name][1]:
+            low, high = _RULES[name]
+            raise UserError(f"{where} sets {name} = {value}; it must lie between {low:g} and {high:g}", code)
+    return replace(config, **{k: known[k](v) for k, v in values.items()})

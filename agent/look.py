@@ -1,0 +1,181 @@
+"""The one look: Route U over the whole universe, Route H on the sealed genes. Planned first, then run, then judged.
+
+Route U asks of every explored row whether it stands out from everything the grammar could have said, on all genes; it is
+valid whatever made the proposer choose that row. Route H asks of the frozen list whether it holds on genes no result
+of this run ever touched. Both read sealed labels, so neither is computed before the declared iterations are done.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..hypotheses.grammar import Grammar
+from ..tests_library.catalogue import CATALOGUE, n_views
+from ..tests_library.engine.maxt import p_value
+from ..tests_library.multiplicity import Adjusted, largest_over_nulls, single_step, step_down, weighted
+from ..tests_library.nulls import NULLS
+from .ledger.records import LookResult, Registered, RunOpened
+from .project import Project, Side
+from .results import best_view
+from .sandbox.base import Job, Outcome
+
+LOOK = 1
+NULL_NAMES = tuple(NULLS)
+"""Every companion null is drawn for the whole universe, so that maxima are over the same arrangements."""
+Vectors = dict[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One job of the look and the rows it answers."""
+
+    route: str
+    group: str
+    """Background annotation, or empty: rows of one group share arrangements."""
+    job: Job
+    rows: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LookPlan:
+    """Every job of the look, the share of alpha of each background group, and the rows that cannot be tested on B."""
+
+    scans: tuple[Scan, ...]
+    weights: Mapping[tuple[str, str], float]
+    """(route, group) → share of that route's alpha."""
+    untestable: tuple[LookResult, ...]
+
+
+@dataclass
+class Tally:
+    """What comes back from the workers, by (route, group, null)."""
+
+    own: dict[tuple[str, str, str], Vectors] = field(default_factory=dict)
+    """Row id → its maximum over its views, float64 [m + 1]."""
+    universe: dict[tuple[str, str, str], NDArray[np.float64]] = field(default_factory=dict)
+    """Maximum over every view of every entity and kind (Route U only)."""
+    facts: dict[tuple[str, str, str], Mapping[str, Any]] = field(default_factory=dict)
+    """(route, row id, null) → the numbers of the row."""
+
+    def add(self, scan: Scan, outcome: Outcome) -> None:
+        """Take in one finished job."""
+        for null, numbers in outcome.value["nulls"].items():
+            place = (scan.route, scan.group, null)
+            overall = outcome.vectors[f"{null}/overall"]
+            self.universe[place] = np.maximum(self.universe[place], overall) if place in self.universe else overall
+            for row in scan.rows:
+                self.own.setdefault(place, {})[row] = outcome.vectors[f"{null}/{row}"]
+                self.facts[(scan.route, row, null)] = {
+                    "m": numbers["m"], "n": outcome.value["n"], "size": outcome.value["size"], **numbers["subsets"][row]
+                }  # fmt: skip
+
+
+def plan_look(project: Project, plan: RunOpened, rows: Sequence[Registered], promoted: Sequence[str]) -> LookPlan:
+    """Every job of the look. ``rows`` are the explored hypotheses (status ok); Route U covers the whole grammar."""
+    universe = list(_universe_scans(project, plan, rows))
+    held_out, untestable = _held_out_scans(project, plan, [h for h in rows if h.id in set(promoted)])
+    return LookPlan((*universe, *held_out), _weights(project.grammar, held_out), tuple(untestable))
+
+
+def judge(plan: LookPlan, tally: Tally) -> tuple[LookResult, ...]:
+    """Adjusted p of every row and route: the largest over the companion nulls, divided by the group's share of alpha."""
+    adjusted: dict[tuple[str, str], dict[str, Adjusted]] = {}
+    for (route, group, null), own in tally.own.items():
+        found = single_step(own, tally.universe[(route, group, null)]) if route == "U" else step_down(own)
+        for row, value in found.items():
+            adjusted.setdefault((route, row), {})[null] = value
+    groups = {(scan.route, row): scan.group for scan in plan.scans for row in scan.rows}
+    results = [
+        _result(tally, route, row, by_null, plan.weights[(route, groups[(route, row)])])
+        for (route, row), by_null in adjusted.items()
+    ]
+    return tuple(sorted([*results, *plan.untestable], key=lambda r: (r.route, r.id)))
+
+
+def _result(tally: Tally, route: str, row: str, by_null: Mapping[str, Adjusted], weight: float) -> LookResult:
+    null, _ = largest_over_nulls({name: a.p for name, a in by_null.items()})
+    own = own_numbers(tally.facts[(route, row, null)])
+    return LookResult(
+        id=row,
+        look=LOOK,
+        route=route,
+        status="ok",
+        null=null,
+        k_adj=by_null[null].k,
+        p_adj=weighted(by_null[null], weight),
+        weight=weight,
+        **own,
+    )
+
+
+def own_numbers(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a :class:`LookResult` that rest on the row alone, not on its competitors."""
+    best = best_view(facts)
+    return {
+        "n_genes": facts["n"],
+        "n_entity": facts["size"],
+        "m": facts["m"],
+        "k": facts["k"],
+        "p": p_value(facts["k"], facts["m"]),
+        "statistic_hex": float(facts["statistic"]).hex(),
+        "effect": best["effect"],
+        "null_mean": best["null_mean"],
+        "best_view": facts["best"],
+    }
+
+
+def _universe_scans(project: Project, plan: RunOpened, rows: Sequence[Registered]) -> Iterable[Scan]:
+    """One job a (test, annotation) of the grammar, said or unsaid: the universe is everything that could be said."""
+    for kind, annotation in project.grammar.open_combinations:
+        mine = [h for h in rows if h.test == kind.name and h.annotation == annotation.name]
+        yield _scan(project, plan, "U", Side.ALL, kind.name, annotation.name, mine)
+
+
+def _held_out_scans(
+    project: Project, plan: RunOpened, promoted: Sequence[Registered]
+) -> tuple[list[Scan], list[LookResult]]:
+    scans, untestable = [], []
+    for h in promoted:
+        size = project.entity_size(h.annotation, Side.SEALED)
+        universe = len(project.rows(Side.SEALED, h.spec["background"]))
+        needed = CATALOGUE[h.test].min_size
+        if size < needed or size >= universe:
+            reason = f"{size} of {universe} on the sealed side, where {h.test} needs at least {needed} and not all"
+            untestable.append(
+                LookResult(h.id, LOOK, "H", "untestable", reason, n_genes=universe, n_entity=size, null="none")
+            )
+        else:
+            scans.append(_scan(project, plan, "H", Side.SEALED, h.test, h.annotation, [h]))
+    return scans, untestable
+
+
+def _scan(
+    project: Project, plan: RunOpened, route: str, side: Side, test: str, annotation: str, rows: Sequence[Registered]
+) -> Scan:
+    job = project.job(
+        test,
+        annotation,
+        side,
+        subsets={h.id: (h.spec["layers"], h.spec["coordinates"]) for h in rows},
+        nulls=NULL_NAMES,
+        m=plan.permutations_look,
+        seed=plan.seed,
+        vectors=True,
+    )
+    return Scan(route, project.annotations[annotation].background or "", job, tuple(h.id for h in rows))
+
+
+def _weights(grammar: Grammar, held_out: Sequence[Scan]) -> dict[tuple[str, str], float]:
+    """Shares of alpha: Route U by cells, Route H by promoted rows. Groups do not share arrangements (weighted Bonferroni)."""
+    cells: dict[str, int] = {}
+    for kind, annotation in grammar.open_combinations:
+        group = annotation.background or ""
+        cells[group] = cells.get(group, 0) + n_views(kind, grammar.n_layers, grammar.n_axes)
+    rows: dict[str, int] = {}
+    for scan in held_out:
+        rows[scan.group] = rows.get(scan.group, 0) + 1
+    shares = {("U", group): n / sum(cells.values()) for group, n in cells.items()}
+    return shares | {("H", group): n / sum(rows.values()) for group, n in rows.items()}

@@ -1,0 +1,312 @@
+"""The loop. Read this file and you know the product.
+
+    digest → propose → validate and novelty → register → execute → record → decide
+
+A run is opened once, with everything frozen that could be tempted to change later. Each iteration registers its
+hypotheses in the ledger *before* they are tested, on genes A only, and records every result whatever it is. When the
+declared iterations are done, the best rows are frozen into a list, the sealed genes are opened once, and code gives the
+verdicts. Every step is an entry of the ledger, so a run that was killed goes on where it was: nothing lost, nothing twice.
+"""
+
+import signal
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from .. import __version__
+from ..hypotheses.canonical import canonical_json
+from ..hypotheses.grammar import MAX_TEXT, OutsideGrammarError
+from ..hypotheses.spec import Proposal, TestSpec
+from ..tests_library.catalogue import CATALOGUE
+from . import policy
+from .digest import Digest, make_digest, offers
+from .errors import Exit, UserError
+from .executor import Executor
+from .explore import explore
+from .ledger.records import (
+    AttemptEnded,
+    AttemptStarted,
+    IterationClosed,
+    LookOpened,
+    LookResult,
+    Promoted,
+    Proposed,
+    Record,
+    Registered,
+    Rejected,
+    RunClosed,
+    RunOpened,
+    Tested,
+)
+from .ledger.store import Ledger
+from .look import LOOK, Tally, judge, plan_look
+from .progress import Progress
+from .project import Project, Side
+from .proposers.base import Proposer
+from .sandbox.base import Job, Outcome
+
+
+class Interrupted(Exception):
+    """Ctrl-C: the last transaction is complete and the run can be resumed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Loop:
+    """The parts of one run. ``progress`` never learns a result of the look before all of it is recorded."""
+
+    project: Project
+    plan: RunOpened
+    ledger: Ledger
+    executor: Executor
+    proposer: Proposer
+    progress: Progress
+
+
+def open_run(project: Project, ledger: Ledger) -> RunOpened:
+    """The plan of this ledger's run: the one it holds, or a new one, frozen now from the project."""
+    plan = ledger.run()
+    if plan is None:
+        plan = _plan(project)
+        ledger.append(plan)
+    check_inputs(project, plan)
+    return plan
+
+
+def run(loop: Loop) -> None:
+    """Iterate, look once, give verdicts. Resumes whatever an earlier process left undone."""
+    with _polite_interrupts() as interrupted:
+        closed = loop.ledger.records(IterationClosed)
+        with loop.progress.phase("iterations", loop.plan.iterations, len(closed)) as counter:
+            for iteration in range(len(closed) + 1, loop.plan.iterations + 1):
+                run_iteration(loop, iteration)
+                counter.step()
+                if interrupted():
+                    raise Interrupted
+        if not loop.ledger.records(RunClosed):
+            look_and_decide(loop, interrupted)
+
+
+def run_iteration(loop: Loop, iteration: int) -> None:
+    """One iteration, from digest to record."""
+    mine = [h for h in loop.ledger.records(Registered) if h.iteration == iteration]
+    rejected = [r for r in loop.ledger.records(Rejected) if r.iteration == iteration]
+    if not mine and not rejected:
+        digest = current_digest(loop, iteration)
+        proposals = loop.proposer.propose(digest, loop.plan.per_iteration)
+        entries = register(loop, iteration, digest, proposals)
+        loop.ledger.append(*entries)  # durable before anything is tested
+        mine = [e for e in entries if isinstance(e, Registered)]
+        rejected = [e for e in entries if isinstance(e, Rejected)]
+    done = {t.id for t in loop.ledger.records(Tested)}
+    waiting = [h for h in mine if h.id not in done]
+    for result in explore(loop.project, loop.plan, loop.executor, waiting, _Attempts(loop.ledger)):
+        loop.ledger.append(result)
+    loop.ledger.append(IterationClosed(iteration, len(mine), len(rejected)))
+
+
+def current_digest(loop: Loop, iteration: int) -> Digest:
+    """What the proposer may know now."""
+    sizes = {name: loop.project.entity_size(name, Side.EXPLORE) for name in loop.project.annotations}
+    return make_digest(
+        iteration,
+        loop.plan.iterations,
+        offers(loop.project.grammar, sizes),
+        loop.ledger.records(Registered),
+        {t.id: t for t in loop.ledger.records(Tested)},
+    )
+
+
+def register(loop: Loop, iteration: int, digest: Digest, proposals: Sequence[Proposal]) -> list[Record]:
+    """Untrusted proposals → ledger entries: each as it was said, then a registration or a rejection with its reason."""
+    earlier = loop.ledger.records(Registered)
+    known = {h.novelty_sha256: h.id for h in earlier}
+    entries: list[Record] = []
+    for slot, proposal in enumerate(proposals[: loop.plan.per_iteration]):
+        entries.append(Proposed(iteration, slot, loop.proposer.name, digest.sha256, proposal.to_json()))
+        try:
+            spec = loop.project.grammar.check(proposal)
+        except OutsideGrammarError as error:
+            entries.append(Rejected(iteration, slot, "outside_grammar", str(error)))
+            continue
+        twin = known.get(spec.novelty_sha256)
+        if twin is not None:
+            entries.append(Rejected(iteration, slot, "duplicate", f"{twin} asks the same of the same genes", twin))
+            continue
+        id_ = f"H{len(known) + 1:04d}"
+        known[spec.novelty_sha256] = id_
+        entries.append(_registration(loop, id_, iteration, slot, proposal, spec, set(known.values())))
+    return entries
+
+
+def look_and_decide(loop: Loop, interrupted: "Interrupts") -> None:
+    """Freeze the promoted list, open the sealed genes once, record Route U, Route H and every verdict together."""
+    registered = loop.ledger.records(Registered)
+    tested = {t.id: t for t in loop.ledger.records(Tested)}
+    if not loop.ledger.records(LookOpened):
+        loop.ledger.append(
+            policy.promote(loop.plan, registered, tested), LookOpened(LOOK, loop.plan.alpha_u, loop.plan.alpha_h)
+        )
+    promoted = loop.ledger.records(Promoted)[0].hypotheses
+    results = run_look(loop, [h for h in registered if tested[h.id].status == "ok"], promoted, interrupted)
+    by_row = {(r.route, r.id): r for r in results}
+    verdicts = [
+        policy.verdict(loop.plan, tested[h.id], h.id in promoted, by_row.get(("U", h.id)), by_row.get(("H", h.id)))
+        for h in registered
+    ]
+    counts: dict[str, int] = {}
+    for v in verdicts:
+        counts[v.verdict] = counts.get(v.verdict, 0) + 1
+    loop.ledger.append(*results, *verdicts, RunClosed(dict(sorted(counts.items()))))
+
+
+def run_look(
+    loop: Loop, rows: Sequence[Registered], promoted: Sequence[str], interrupted: "Interrupts"
+) -> tuple[LookResult, ...]:
+    """Run every job of the look and judge them. Recomputed whole after a kill; the same inputs give the same numbers."""
+    plan = plan_look(loop.project, loop.plan, rows, promoted)
+    tally = Tally()
+    outcomes = loop.executor.run([scan.job for scan in plan.scans])
+    with loop.progress.phase("look", len(plan.scans)) as counter:
+        for scan, outcome in zip(plan.scans, outcomes, strict=True):
+            if outcome.kind != "ok":
+                raise UserError(
+                    f"the look stopped at {scan.job.name} ({outcome.kind}: {outcome.detail}); raise timeout_seconds or "
+                    "memory_mb in screen.toml and run again: the look starts over with the same numbers",
+                    Exit.FAILURE,
+                )
+            tally.add(scan, outcome)
+            counter.step()
+            if interrupted():
+                raise Interrupted
+    return judge(plan, tally)
+
+
+def check_inputs(project: Project, plan: RunOpened) -> None:
+    """Refuse to go on with a cache, annotations, split or universe other than the frozen ones."""
+    fresh = _plan(project)
+    for name, mend in (
+        ("cache", "restore the cache"),
+        ("annotations", "restore the annotations"),
+        ("split", "restore the inputs"),
+        ("universe", "restore the inputs"),
+    ):
+        if canonical_json(getattr(plan, name)) != canonical_json(getattr(fresh, name)):
+            raise UserError(
+                f"{project.ledger_path} was opened with another {name} than the one found now "
+                f"({_difference(getattr(plan, name), getattr(fresh, name))}); {mend}, or start a new run in another folder"
+            )
+
+
+def _plan(project: Project) -> RunOpened:
+    c, cache = project.config, project.cache
+    usable = int(cache.genes.usable.sum())
+    return RunOpened(
+        seed=c.seed,
+        iterations=c.iterations,
+        per_iteration=c.per_iteration,
+        proposer=c.proposer,
+        alpha=c.alpha,
+        alpha_u=c.alpha / 2,
+        alpha_h=c.alpha / 2,
+        permutations_explore=c.permutations_explore,
+        permutations_look=c.permutations_look,
+        max_promoted=c.max_promoted,
+        promote_p=c.promote_p,
+        cache={
+            "name": cache.name, "digest": cache.digest, "genes": cache.n_genes, "masked": cache.n_genes - usable,
+            "layers": cache.n_layers, "dim": cache.dim,
+        },
+        annotations=tuple(
+            {
+                "name": a.name, "kind": a.kind, "role": a.role, "digest": a.digest, "background": a.background,
+                "provenance_type": a.provenance.type, "source": a.provenance.source, "version": a.provenance.version,
+                "licence": a.provenance.licence, "size": len(a.members), "missing": len(project.missing[a.name]),
+            }
+            for a in project.annotations.values()
+        ),
+        split=project.split_facts(),
+        universe={
+            "digest": project.grammar.digest, "cells": project.grammar.n_cells,
+            "hypotheses": project.grammar.n_sentences,
+        },
+        version=__version__,
+    )  # fmt: skip
+
+
+def _registration(
+    loop: Loop, id_: str, iteration: int, slot: int, proposal: Proposal, spec: TestSpec, parents: Collection[str]
+) -> Registered:
+    return Registered(
+        id=id_,
+        iteration=iteration,
+        slot=slot,
+        claim=_prose(proposal.claim),
+        family=CATALOGUE[spec.test].family,
+        test=spec.test,
+        annotation=spec.annotation,
+        role=loop.project.annotations[spec.annotation].role,
+        spec=spec.to_json(),
+        spec_sha256=spec.sha256,
+        novelty_sha256=spec.novelty_sha256,
+        prior=float(proposal.prior),
+        direction=proposal.direction,
+        rationale=_prose(proposal.rationale),
+        move=_prose(proposal.move)[:40],
+        parent=proposal.parent if proposal.parent in parents else None,
+    )
+
+
+def _prose(text: str) -> str:
+    """A proposer's words, cut to size, without characters that UTF-8 cannot hold."""
+    return text.encode("utf-8", "replace").decode()[:MAX_TEXT]
+
+
+def _difference(old: object, new: object) -> str:
+    if isinstance(old, dict) and isinstance(new, dict):
+        names = [k for k in old if old.get(k) != new.get(k)]
+        return ", ".join(f"{k}: {str(old[k])[:16]} → {str(new.get(k))[:16]}" for k in names)
+    return "see run_opened in the ledger"
+
+
+class _Attempts:
+    """Writes every try into the ledger as context."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def started(self, job: Job, number: int, worker: str) -> None:
+        (id_,) = job.subsets
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        self._ledger.append(AttemptStarted(id_, number, worker, now, lease_seconds=3600.0))
+
+    def ended(self, job: Job, number: int, outcome: Outcome) -> None:
+        (id_,) = job.subsets
+        self._ledger.append(AttemptEnded(id_, number, outcome.kind, round(outcome.seconds, 4), outcome.detail[:500]))
+
+
+class Interrupts:
+    """Counts Ctrl-C: the first asks the loop to stop at the next safe place, the second stops at once."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def __call__(self) -> bool:
+        """Whether the user has asked to stop."""
+        return self._count > 0
+
+    def hear(self, _signal: int, _frame: object) -> None:
+        """Signal handler."""
+        self._count += 1
+        if self._count > 1:
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def _polite_interrupts() -> Iterator[Interrupts]:
+    interrupts = Interrupts()
+    before = signal.signal(signal.SIGINT, interrupts.hear)
+    try:
+        yield interrupts
+    finally:
+        signal.signal(signal.SIGINT, before)

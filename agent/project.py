@@ -1,0 +1,218 @@
+"""A working folder, opened: settings, cache, annotations, split and grammar together.
+
+Everything here is read-only and determined by the inputs. The one thing a project knows that others may not is which
+genes are sealed; it hands out rows of one :class:`Side` at a time.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..embeddings_cache.errors import CacheError
+from ..embeddings_cache.split import EXPLORE, SEALED, split_digest, split_genes
+from ..embeddings_cache.store import Cache, find_cache, open_cache
+from ..hypotheses.annotations import (
+    Annotation,
+    AnnotationError,
+    find_annotations,
+    index_symbols,
+    load_annotations,
+    resolve,
+)
+from ..hypotheses.grammar import Grammar, make_grammar
+from ..hypotheses.spec import TestSpec
+from ..hypotheses.validity import Facts, Finding, check
+from ..tests_library.catalogue import CATALOGUE
+from .config import LEDGER_NAME, Config
+from .errors import UserError
+from .sandbox.base import Job
+
+
+class Side(Enum):
+    """Which genes a test may read labels of."""
+
+    EXPLORE = "A"
+    SEALED = "B"
+    ALL = "A+B"
+
+
+@dataclass(frozen=True, eq=False)
+class Project:
+    """See the module docstring. Make one with :func:`open_project`."""
+
+    folder: Path
+    config: Config
+    cache: Cache
+    annotations: Mapping[str, Annotation]
+    split: NDArray[np.int8]
+    """int8 [genes]: 0 explore, 1 sealed, −1 masked."""
+    missing: Mapping[str, tuple[str, ...]]
+    """Annotation → symbols it names that this cache cannot test."""
+    _entities: Mapping[str, Any]
+
+    @property
+    def ledger_path(self) -> Path:
+        """Where this folder's record is."""
+        return self.folder / LEDGER_NAME
+
+    @cached_property
+    def grammar(self) -> Grammar:
+        """The closed grammar; what is testable is judged on genes A alone."""
+        testable = {
+            (kind.name, a.name): self._finding(kind.name, a.name) is None
+            for a in self.annotations.values()
+            for kind in CATALOGUE.values()
+            if kind.entity == a.kind
+        }
+        return make_grammar(
+            tuple(self.annotations.values()), self.cache.digest, self.cache.n_layers, self.cache.dim, testable
+        )
+
+    def finding(self, spec: TestSpec) -> Finding | None:
+        """Why a spec may not be tested, or ``None``."""
+        return self._finding(spec.test, spec.annotation)
+
+    def rows(self, side: Side, background: str | None) -> NDArray[np.int64]:
+        """Cache rows of the universe on ``side``, int64, ascending."""
+        wanted = {Side.EXPLORE: self.split == EXPLORE, Side.SEALED: self.split == SEALED, Side.ALL: self.split >= 0}[
+            side
+        ]
+        if background is not None:
+            inside = np.zeros(len(self.split), dtype=np.bool_)
+            inside[self._entities[background].rows] = True
+            wanted = wanted & inside
+        return np.flatnonzero(wanted).astype(np.int64)
+
+    def entity(self, annotation: str, side: Side) -> dict[str, Any]:
+        """The part of an annotation whose labels lie on ``side``, as JSON types local to :meth:`rows`.
+
+        Sets: members on that side. Pairs: both genes on that side. Edges: the *target* on that side; the regulator is
+        named by its cache row and may lie anywhere, because it is never permuted.
+        """
+        a = self.annotations[annotation]
+        resolved = self._entities[annotation]
+        rows = self.rows(side, a.background)
+        place = np.full(len(self.split), -1, dtype=np.int64)
+        place[rows] = np.arange(len(rows))
+        if a.kind == "gene_set":
+            local = place[resolved.rows]
+            return {"kind": a.kind, "members": local[local >= 0].tolist()}
+        if a.kind == "gene_pairs":
+            local = place[resolved.rows]
+            keep = (local >= 0).all(axis=1)
+            return {"kind": a.kind, "pairs": local[keep].tolist(), "grades": resolved.grade[keep].tolist()}
+        keep = place[resolved.rows[:, 1]] >= 0
+        edges = np.stack([resolved.rows[keep, 0], place[resolved.rows[keep, 1]]], axis=1)
+        return {"kind": a.kind, "edges": edges.tolist(), "signs": resolved.sign[keep].tolist()}
+
+    def entity_size(self, annotation: str, side: Side) -> int:
+        """Members, pairs or edges on ``side``."""
+        entity = self.entity(annotation, side)
+        return len(entity[{"gene_set": "members", "gene_pairs": "pairs", "edges": "edges"}[entity["kind"]]])
+
+    def job(
+        self,
+        test: str,
+        annotation: str,
+        side: Side,
+        *,
+        subsets: Mapping[str, tuple[str, str]],
+        nulls: tuple[str, ...],
+        m: int,
+        seed: int,
+        vectors: bool,
+    ) -> Job:
+        """The job that scans ``annotation`` with ``test`` on ``side``."""
+        background = self.annotations[annotation].background
+        return Job(
+            name=f"{test}({annotation}) on genes {side.value}",
+            cache_path=str(self.cache.path.resolve()),
+            cache_digest=self.cache.digest,
+            universe=tuple(self.rows(side, background).tolist()),
+            test=test,
+            entity=self.entity(annotation, side),
+            subsets=subsets,
+            nulls=nulls,
+            m=m,
+            seed=seed,
+            n_axes=self.grammar.n_axes,
+            vectors=vectors,
+        )
+
+    def split_facts(self) -> dict[str, Any]:
+        """Digest and sizes of the split."""
+        return {
+            "digest": split_digest(self.split, self.cache.genes.symbol),
+            "explore": int((self.split == EXPLORE).sum()),
+            "sealed": int((self.split == SEALED).sum()),
+        }
+
+    def _finding(self, test: str, annotation: str) -> Finding | None:
+        a = self.annotations[annotation]
+        return check(
+            Facts(
+                kind=CATALOGUE[test],
+                annotation=a,
+                cache_digest=self.cache.digest,
+                n_universe=len(self.rows(Side.EXPLORE, a.background)),
+                n_entity=self.entity_size(annotation, Side.EXPLORE),
+                threshold=self.config.promote_p,
+            )
+        )
+
+
+def open_project(folder: Path, config: Config, split: NDArray[np.int8] | None = None) -> Project:
+    """Open and check every input of a run. Raises :class:`UserError` with the first thing that is wrong.
+
+    ``split`` replaces the computed one (tests use it to move sealed labels without moving genes).
+    """
+    try:
+        cache = open_cache(find_cache(config.cache, folder))
+        annotations = load_annotations(find_annotations(config.annotations, folder))
+        index = index_symbols(cache.genes.symbol)
+        entities = {a.name: resolve(a, index, cache.genes.usable, cache_name=cache.name) for a in annotations}
+    except (CacheError, AnnotationError) as error:
+        raise UserError(str(error)) from None
+    if split is None:
+        split = _split(cache, annotations, config.seed)
+    return Project(
+        folder=folder,
+        config=config,
+        cache=cache,
+        annotations={a.name: a for a in annotations},
+        split=split,
+        missing={name: tuple(e.missing) + tuple(e.masked) for name, e in entities.items()},
+        _entities=entities,
+    )
+
+
+def _split(cache: Cache, annotations: tuple[Annotation, ...], seed: int) -> NDArray[np.int8]:
+    """Seal half of the genes, whole families and stable complexes together."""
+    count: Counter[str] = Counter(symbol for a in annotations for symbol in a.genes())
+    known = set(cache.genes.symbol)
+    return split_genes(
+        cache.genes.symbol,
+        cache.genes.usable,
+        cache.genes.mean_expression,
+        cache.genes.detection,
+        np.array([count[s] for s in cache.genes.symbol], dtype=np.int64),
+        seed,
+        extra_blocks=[block for block in _complexes(annotations) if set(block) <= known],
+    )
+
+
+def _complexes(annotations: tuple[Annotation, ...]) -> list[tuple[str, str]]:
+    """Pairs of the highest grade of every claim annotation: partners that must not be torn apart."""
+    blocks: list[tuple[str, str]] = []
+    for a in annotations:
+        if a.kind == "gene_pairs" and a.role != "negative_control":
+            top = max(grade for _, _, grade in a.triples)
+            blocks += [(x, y) for x, y, grade in a.triples if grade == top]
+    return blocks

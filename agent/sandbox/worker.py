@@ -1,0 +1,171 @@
+"""The worker: reads jobs on stdin, writes outcomes on stdout, and knows nothing else of the campaign.
+
+It opens the cache by path, read-only, and never sees a ledger, a claim or a result of another hypothesis. Frames are two
+little-endian uint64 lengths (JSON, payload) and the two byte strings. Started by :mod:`.process`.
+"""
+
+import json
+import os
+import resource
+import struct
+import sys
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...embeddings_cache.families import gene_families
+from ...embeddings_cache.store import Cache, open_cache
+from ...tests_library.catalogue import CATALOGUE, scanned_views
+from ...tests_library.run import Covariates, NullScan, scan
+from ...tests_library.spaces import Geometry
+from ...tests_library.statistics.base import Entity
+
+HEADER = struct.Struct("<QQ")
+_GEOMETRIES = 4
+"""Universes kept ready: explore, sealed, all, and one background."""
+
+
+class Bench:
+    """Caches and geometries a worker keeps ready between jobs."""
+
+    def __init__(self) -> None:
+        self._caches: dict[str, tuple[Cache, tuple[str, ...], dict[Any, Any]]] = {}
+        self._geometries: OrderedDict[tuple[str, tuple[int, ...], int], tuple[Geometry, Covariates]] = OrderedDict()
+
+    def answer(self, job: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, NDArray[np.float64]]]:
+        """Numbers of one job: ``{"size", "n", "nulls": {null: {m, broken, subsets: {name: {...}}}}}`` and vectors."""
+        geometry, covariates = self._geometry(job)
+        kind = CATALOGUE[job["test"]]
+        entity = entity_from_json(job["entity"])
+        subsets = {
+            name: scanned_views(kind, geometry.n_layers, geometry.n_axes, layers, coordinates)
+            for name, (layers, coordinates) in job["subsets"].items()
+        }
+        scans = scan(
+            geometry, covariates, kind, entity, subsets=subsets, nulls=job["nulls"], m=job["m"], seed=job["seed"]
+        )
+        value = {"size": entity.size, "n": geometry.n, "nulls": {s.null: _null_json(s) for s in scans}}
+        return value, _vectors(scans) if job["vectors"] else {}
+
+    def _geometry(self, job: Mapping[str, Any]) -> tuple[Geometry, Covariates]:
+        path, universe = job["cache_path"], tuple(job["universe"])
+        name = (path, universe, job["n_axes"])
+        if name not in self._geometries:
+            cache, families, shared = self._cache(path, job["cache_digest"])
+            rows = np.array(universe, dtype=np.int64)
+            usable = np.flatnonzero(cache.genes.usable).astype(np.int64)
+            geometry = Geometry(cache.layers, usable, rows, families, job["n_axes"], shared)
+            symbols = tuple(cache.genes.symbol[r] for r in universe)
+            covariates = Covariates(symbols, cache.genes.mean_expression[rows], cache.genes.detection[rows])
+            self._geometries[name] = (geometry, covariates)
+            while len(self._geometries) > _GEOMETRIES:
+                self._geometries.popitem(last=False)
+        self._geometries.move_to_end(name)
+        return self._geometries[name]
+
+    def _cache(self, path: str, digest: str) -> tuple[Cache, tuple[str, ...], dict[Any, Any]]:
+        if path not in self._caches:
+            cache = open_cache(Path(path), verify=False)  # the parent has verified it; here only the name is compared
+            if cache.digest != digest:
+                raise ValueError(f"cache {path} has digest {cache.digest[:12]}, the job names {digest[:12]}")
+            self._caches[path] = (cache, gene_families(cache.genes.symbol), {})
+        return self._caches[path]
+
+
+def entity_from_json(value: Mapping[str, Any]) -> Entity:
+    """An :class:`Entity` from JSON types."""
+    arrays = {k: np.array(v, dtype=np.int64) for k, v in value.items() if k != "kind"}
+    return Entity(value["kind"], **arrays)
+
+
+def _null_json(one: NullScan) -> dict[str, Any]:
+    return {
+        "m": one.m,
+        "broken": [view.name for view in one.broken],
+        "subsets": {
+            name: {
+                "k": subset.k,
+                "statistic": float(subset.maximum[0]),
+                "best": subset.best.name,
+                "views": [
+                    {
+                        "layer": v.view.layer, "coordinate": v.view.coordinate, "statistic": v.statistic,
+                        "effect": v.effect, "null_mean": v.null_mean, "null_sd": v.null_sd, "z": v.z, "k": v.k,
+                    }
+                    for v in subset.views
+                ],
+            }
+            for name, subset in one.subsets.items()
+        },
+    }  # fmt: skip
+
+
+def _vectors(scans: tuple[NullScan, ...]) -> dict[str, NDArray[np.float64]]:
+    out = {}
+    for one in scans:
+        out[f"{one.null}/overall"] = one.overall
+        out |= {f"{one.null}/{name}": subset.maximum for name, subset in one.subsets.items()}
+    return out
+
+
+def serve(requests: BinaryIO, replies: BinaryIO) -> None:
+    """Answer frames until the input ends."""
+    bench = Bench()
+    while True:
+        header = requests.read(HEADER.size)
+        if len(header) < HEADER.size:
+            return
+        length, _ = HEADER.unpack(header)
+        request = json.loads(requests.read(length))
+        limit_memory(request["memory_bytes"])
+        try:
+            value, vectors = bench.answer(request["job"])
+            reply = {"kind": "ok", "value": value, "vectors": {k: len(v) for k, v in vectors.items()}}
+        except MemoryError:
+            reply, vectors = {"kind": "memory", "detail": "the job asked for more memory than its limit"}, {}
+        except (ValueError, KeyError, ArithmeticError, np.linalg.LinAlgError, OSError) as error:
+            reply, vectors = {"kind": "error", "detail": f"{type(error).__name__}: {error}"}, {}
+        body = json.dumps(reply).encode()
+        payload = b"".join(np.ascontiguousarray(v, dtype="<f8").tobytes() for v in vectors.values())
+        replies.write(HEADER.pack(len(body), len(payload)))
+        replies.write(body)
+        replies.write(payload)
+        replies.flush()
+
+
+def limit_memory(extra_bytes: int) -> None:
+    """Let the address space grow by at most ``extra_bytes`` from here (Linux; elsewhere the limit is not enforced)."""
+    statm = Path("/proc/self/statm")
+    if statm.exists():
+        now = int(statm.read_text().split()[0]) * resource.getpagesize()
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (now + extra_bytes, hard))
+
+
+def die_with(parent: int) -> None:
+    """End this process soon after ``parent`` is gone, whatever it is doing."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.25)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def main() -> None:
+    """Entry point: ``python -m hyposcreen.agent.sandbox.worker PARENT_PID``."""
+    die_with(int(sys.argv[1]))
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # a stray print must not look like a frame
+    serve(sys.stdin.buffer, replies)
+
+
+if __name__ == "__main__":
+    main()

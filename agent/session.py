@@ -1,0 +1,284 @@
+"""What the commands do: open a folder, run it, ask how it stands. I/O at the edge of the loop, no statistics."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from ..embeddings_cache.errors import CacheError
+from ..embeddings_cache.store import SHIPPED, find_cache, list_caches, open_cache
+from .config import CONFIG_NAME, LEDGER_NAME, PLAN_FIELDS, Config, load_config, write_config
+from .errors import Exit, UserError
+from .executor import Executor
+from .ledger.export import export
+from .ledger.records import Head, IterationClosed, LookOpened, Promoted, RunClosed, RunOpened
+from .ledger.store import Ledger
+from .orchestrator import Loop, open_run, run
+from .progress import Progress
+from .project import Project, Side, open_project
+from .proposers.base import Proposer
+from .proposers.offline import OfflineProposer
+from .replay import Replay, replay
+from .sandbox.base import Limits
+from .sandbox.process import ProcessSandbox
+
+REPORT_NAME = "report.html"
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a finished run says of itself."""
+
+    rows: int
+    rejected: int
+    counts: Mapping[str, int]
+    """Verdict → rows."""
+    controls: Mapping[str, tuple[int, int]]
+    """Role → (confirmed, tested) for positive and negative controls."""
+    head: Head
+    report: Path
+    already_complete: bool
+
+
+def initialise(folder: Path, flags: Mapping[str, Any]) -> Path:
+    """Make ``screen.toml`` in ``folder``; refuses to replace one."""
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder; make it first (mkdir -p {folder})")
+    if (folder / CONFIG_NAME).exists():
+        raise UserError(f"{folder / CONFIG_NAME} already exists; edit it, or choose another folder", Exit.USAGE)
+    config = load_config(folder, flags)
+    open_project(folder, config)  # nothing is written for inputs that cannot be opened
+    return write_config(folder, config)
+
+
+def run_campaign(folder: Path, flags: Mapping[str, Any], progress: Progress) -> RunSummary:
+    """Open, run or resume the campaign of ``folder``, write the report, and sum up."""
+    folder.mkdir(parents=True, exist_ok=True)
+    fresh = not (folder / LEDGER_NAME).exists()
+    config = load_config(folder, flags)
+    if not fresh:
+        with Ledger.open_readonly(folder / LEDGER_NAME) as held:
+            config = with_plan(config, flags, held.run(), folder)
+    project = open_project(folder, config)
+    proposer = make_proposer(config)
+    if not (folder / CONFIG_NAME).exists():
+        write_config(folder, config)
+        progress.say(f"initialised {folder / CONFIG_NAME} (cache '{config.cache}', annotations '{config.annotations}')")
+    if fresh:
+        Ledger.create(project.ledger_path).close()
+    ledger = Ledger.open(project.ledger_path)
+    with ledger.lock_runner():
+        done = bool(ledger.records(RunClosed))
+        plan = open_run(project, ledger)
+        if not done:
+            _introduce(plan, progress)
+            limits = Limits(config.timeout_seconds, config.memory_mb << 20)
+            with Executor(config.workers, limits) as executor:
+                run(Loop(project, plan, ledger, executor, proposer, progress))
+        return _sum_up(ledger, write_report_of(ledger, folder / REPORT_NAME), done)
+
+
+def make_proposer(config: Config) -> Proposer:
+    """The proposer named in the settings. A new one is one new file and one line here."""
+    makers = {"offline": lambda: OfflineProposer(config.seed)}
+    if config.proposer not in makers:
+        raise UserError(f"proposer '{config.proposer}' is not known; choose one of {', '.join(makers)}", Exit.USAGE)
+    return makers[config.proposer]()
+
+
+def with_plan(config: Config, flags: Mapping[str, Any], plan: RunOpened | None, folder: Path) -> Config:
+    """The settings with everything the ledger's plan froze; a flag that contradicts the plan is refused."""
+    if plan is None:
+        return config
+    frozen = {name: getattr(plan, name) for name in PLAN_FIELDS if name not in {"cache", "annotations"}}
+    for name, value in frozen.items():
+        if flags.get(name) is not None and flags[name] != value:
+            raise UserError(
+                f"{folder / LEDGER_NAME} holds a run with {name} = {value}, and --{name.replace('_', '-')} {flags[name]} "
+                "would be another run; choose another folder with --project",
+                Exit.USAGE,
+            )
+    others = ("permutations_explore", "permutations_look", "max_promoted", "promote_p")
+    return replace(config, **frozen, **{name: getattr(plan, name) for name in others})
+
+
+def open_existing(folder: Path) -> tuple[Project, Ledger, RunOpened]:
+    """Project, ledger (writable) and plan of a folder that has a run; the settings are those of the plan."""
+    ledger = Ledger.open(folder / LEDGER_NAME)
+    plan = ledger.run()
+    if plan is None:
+        raise UserError(f"{ledger.path} holds no run yet; start one with `screen run`")
+    return open_project(folder, with_plan(load_config(folder, {}), {}, plan, folder)), ledger, plan
+
+
+def status(folder: Path) -> dict[str, Any]:
+    """How the run of ``folder`` stands, as JSON types. Reads only; works while a run is going on."""
+    with Ledger.open_readonly(folder / LEDGER_NAME) as ledger:
+        plan = ledger.run()
+        head, rows = ledger.snapshot(views=False)
+        closed = len(ledger.records(IterationClosed))
+        phase = "empty"
+        if plan is not None:
+            phase = "complete" if ledger.records(RunClosed) else "look" if ledger.records(LookOpened) else "exploring"
+        return {
+            "folder": str(folder),
+            "phase": phase,
+            "iterations_done": closed,
+            "iterations": plan.iterations if plan else 0,
+            "rows": len(rows),
+            "rejected": len(ledger.rejections()),
+            "verdicts": dict(sorted(Counter(r.verdict for r in rows).items())),
+            "promoted": sum(len(p.hypotheses) for p in ledger.records(Promoted)),
+            "seed": plan.seed if plan else None,
+            "proposer": plan.proposer if plan else None,
+            "alpha": plan.alpha if plan else None,
+            "universe": dict(plan.universe) if plan else None,
+            "split": dict(plan.split) if plan else None,
+            "cache": dict(plan.cache) if plan else None,
+            "head": asdict(head),
+        }
+
+
+def write_report_of(ledger: Ledger, path: Path) -> Path:
+    """Write the report page of a ledger to ``path``."""
+    from .report.model import ReportData
+    from .report.render import write_report
+
+    head, rows = ledger.snapshot()
+    promoted = tuple(id_ for p in ledger.records(Promoted) for id_ in p.hypotheses)
+    write_report(
+        ReportData(
+            run=ledger.run(),
+            rows=rows,
+            rejections=ledger.rejections(),
+            head=head,
+            promoted=promoted,
+            complete=bool(ledger.records(RunClosed)),
+            generated=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        ),
+        path,
+    )
+    return path
+
+
+def _introduce(plan: RunOpened, progress: Progress) -> None:
+    progress.say(
+        f"cache '{plan.cache['name']}': {plan.cache['genes']} genes ({plan.cache['masked']} masked), "
+        f"{plan.cache['layers']} layers; {plan.split['explore']} genes to explore, {plan.split['sealed']} sealed"
+    )
+    progress.say(
+        f"universe: {plan.universe['hypotheses']} possible hypotheses over {plan.universe['cells']} elementary statistics; "
+        f"{plan.iterations} iterations of {plan.per_iteration}, proposer '{plan.proposer}', seed {plan.seed}"
+    )
+
+
+def _sum_up(ledger: Ledger, report: Path, already: bool) -> RunSummary:
+    head, rows = ledger.snapshot(views=False)
+    controls = {}
+    for role in ("positive_control", "negative_control"):
+        mine = [r for r in rows if r.role == role]
+        controls[role] = (sum(r.verdict == "confirmed" for r in mine), len(mine))
+    return RunSummary(
+        rows=len(rows),
+        rejected=len(ledger.rejections()),
+        counts=dict(sorted(Counter(r.verdict for r in rows).items())),
+        controls=controls,
+        head=head,
+        report=report,
+        already_complete=already,
+    )
+
+
+def ledger_path(folder: Path) -> Path:
+    """Where the ledger of ``folder`` is."""
+    return folder / LEDGER_NAME
+
+
+def open_ledger(folder: Path) -> Ledger:
+    """The ledger of ``folder``, read-only."""
+    return Ledger.open_readonly(ledger_path(folder))
+
+
+def replay_rows(
+    folder: Path, ids: Sequence[str] | None, workers: int | None, threads: int, progress: Progress
+) -> Iterator[Replay]:
+    """Replay rows of the run in ``folder``; see :func:`hyposcreen.agent.replay.replay`."""
+    project, ledger, plan = open_existing(folder)
+    limits = Limits(project.config.timeout_seconds, project.config.memory_mb << 20)
+    count = project.config.workers if workers is None else workers
+    with Executor(count, limits, lambda: ProcessSandbox(threads)) as executor:
+        yield from replay(project, plan, ledger, executor, ids, progress)
+
+
+def report_of(folder: Path, output: Path) -> Path:
+    """Write the report page of the run in ``folder``."""
+    return write_report_of(open_ledger(folder), output)
+
+
+def export_to(folder: Path, output: Path) -> Path:
+    """Write every row to ``output``; the ending chooses the format."""
+    formats: dict[str, Literal["csv", "json", "jsonl"]] = {".csv": "csv", ".json": "json", ".jsonl": "jsonl"}
+    if output.suffix not in formats:
+        raise UserError(f"{output} does not end in one of {', '.join(formats)}; name the file accordingly", Exit.USAGE)
+    ledger = open_ledger(folder)
+    partial = output.with_name(output.name + ".part")
+    try:
+        with partial.open("w", encoding="utf-8", newline="") as out:
+            export(ledger, formats[output.suffix], out)
+        partial.replace(output)
+    except OSError as error:
+        raise UserError(f"{output} cannot be written ({error.strerror}); choose another place", Exit.FAILURE) from None
+    return output
+
+
+def caches(folder: Path) -> list[dict[str, Any]]:
+    """Every cache by name, with its shape."""
+    return [cache_facts(name, folder) for name in (*SHIPPED, *(p.name for p in list_caches(folder)))]
+
+
+def cache_facts(name: str, folder: Path) -> dict[str, Any]:
+    """Shape, digest, provenance and preflight of a cache; every file is verified on the way."""
+    try:
+        cache = open_cache(find_cache(name, folder))
+    except CacheError as error:
+        raise UserError(str(error)) from None
+    return {
+        "name": cache.name,
+        "path": str(cache.path),
+        "digest": cache.digest,
+        "genes": cache.n_genes,
+        "masked": cache.n_genes - int(cache.genes.usable.sum()),
+        "layers": cache.n_layers,
+        "dim": cache.dim,
+        "preflight": cache.report.summary(),
+        "provenance": cache.manifest.get("provenance", {}),
+    }
+
+
+def annotation_facts(folder: Path) -> list[dict[str, Any]]:
+    """Every annotation of the folder's settings: kind, role, sizes named, usable here, and on the explore side."""
+    config = load_config(folder, {})
+    if ledger_path(folder).exists():
+        config = with_plan(config, {}, open_ledger(folder).run(), folder)
+    project = open_project(folder, config)
+    return [
+        {
+            "name": a.name,
+            "kind": a.kind,
+            "role": a.role,
+            "title": a.title,
+            "named": len(a.members),
+            "usable": project.entity_size(a.name, Side.ALL),
+            "explore": project.entity_size(a.name, Side.EXPLORE),
+            "background": a.background,
+            "missing": list(project.missing[a.name]),
+            "source": a.provenance.source,
+            "version": a.provenance.version,
+            "licence": a.provenance.licence,
+            "provenance": a.provenance.type,
+            "digest": a.digest,
+        }
+        for a in project.annotations.values()
+    ]
