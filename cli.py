@@ -68,7 +68,7 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run a campaign, or go on with the one in this folder. An empty folder is initialised first."""
-    from .agent.orchestrator import Interrupted
+    from .agent.orchestrator import RunInterruptedError
     from .agent.progress import Progress
     from .agent.session import run_campaign
 
@@ -78,7 +78,7 @@ def run(
     }  # fmt: skip
     try:
         summary = run_campaign(project, flags, Progress(quiet))
-    except Interrupted:
+    except RunInterruptedError:
         where = "" if project == HERE else f" --project {project}"
         raise UserError(f"stopped; nothing is lost. Go on with: screen run{where}", Exit.INTERRUPTED) from None
     if as_json:

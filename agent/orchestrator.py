@@ -47,7 +47,7 @@ from .proposers.base import Proposer
 from .sandbox.base import Job, Outcome
 
 
-class Interrupted(Exception):
+class RunInterruptedError(Exception):
     """Ctrl-C: the last transaction is complete and the run can be resumed."""
 
 
@@ -82,7 +82,7 @@ def run(loop: Loop) -> None:
                 run_iteration(loop, iteration)
                 counter.step()
                 if interrupted():
-                    raise Interrupted
+                    raise RunInterruptedError
         if not loop.ledger.records(RunClosed):
             look_and_decide(loop, interrupted)
 
@@ -178,7 +178,7 @@ def run_look(
             tally.add(scan, outcome)
             counter.step()
             if interrupted():
-                raise Interrupted
+                raise RunInterruptedError
     return judge(plan, tally)
 
 

@@ -163,7 +163,8 @@ def poles(ranks: NDArray[np.int32]) -> NDArray[np.int8]:
     """Top and bottom quarter from doubled centred mid-ranks [n, V]: int8 +1, −1, 0. Pole size is n // 4 without ties."""
     n = ranks.shape[0]
     edge = (n - 1) - 2 * (n // 4 - 1)
-    return (ranks >= edge).astype(np.int8) - (ranks <= -edge).astype(np.int8)
+    top, bottom = (ranks >= edge).astype(np.int8), (ranks <= -edge).astype(np.int8)
+    return np.subtract(top, bottom, dtype=np.int8)
 
 
 def pair_ranks(similarity: NDArray[np.int64]) -> NDArray[np.int32]:
@@ -186,7 +187,7 @@ def _fixed_point(X: NDArray[np.float32], usable: NDArray[np.int64]) -> NDArray[n
     scale = float(np.abs(rows[usable]).max())
     whole = np.rint(rows / (scale if scale > 0 else 1.0) * (_FIXED_POINT // 2))
     centre = np.rint(whole[usable].sum(axis=0) / len(usable))
-    return whole - centre
+    return np.subtract(whole, centre, dtype=np.float64)
 
 
 def _cosine(unit: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -84,7 +84,7 @@ class ProcessSandbox:
     def _start(self) -> subprocess.Popen[bytes]:
         if self._process is None or self._process.poll() is not None:
             self.close()
-            self._log = tempfile.TemporaryFile()
+            self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the worker
             self._process = subprocess.Popen(
                 [sys.executable, "-s", "-P", "-m", "hyposcreen.agent.sandbox.worker", str(os.getpid())],
                 stdin=subprocess.PIPE,

@@ -76,7 +76,7 @@ def _auroc_numpy(d: Discriminant, positives: NDArray[np.int64]) -> int:
 
 
 @jit
-def _auroc_loop(
+def _auroc_loop(  # noqa: PLR0912 - one compiled loop over folds, genes and coordinates
     features: NDArray[np.int64],
     weights: NDArray[np.int64],
     fold: NDArray[np.int64],
