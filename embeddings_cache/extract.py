@@ -171,8 +171,7 @@ def gene_means(
         if progress is not None:
             progress(done, cells.n_cells)
     with np.errstate(invalid="ignore"):
-        means = sums.cpu().numpy() / n_cells[None, :, None]
-    layers = tuple(layer.astype(np.float32) for layer in means)
+        layers = tuple((layer.cpu().numpy() / n_cells[:, None]).astype(np.float32) for layer in sums)
     return GeneMeans(layers=layers, n_cells=n_cells, empty_cells=len(sequences) - len(readable))
 
 

@@ -42,7 +42,7 @@ class GeneSplit:
     notes: tuple[str, ...]
 
 
-def split_genes(  # noqa: PLR0917 - the order is that of the gene table
+def split_genes(
     symbols: Sequence[str],
     usable: NDArray[np.bool_],
     mean_expression: NDArray[np.float64],

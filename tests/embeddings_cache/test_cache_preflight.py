@@ -97,7 +97,7 @@ def test_cache_without_a_usable_gene_is_refused(layers):
 
 def test_effective_dimension_counts_the_directions_that_vary():
     rng = np.random.default_rng(0)
-    sphere = rng.normal(size=(20000, 8)).astype(np.float32)
+    sphere = (rng.normal(size=(20000, 8)) + 3).astype(np.float32)
     assert participation_ratio(sphere) == pytest.approx(8, rel=0.01)
     line = np.outer(np.arange(50.0), np.ones(8)).astype(np.float32)
     assert participation_ratio(line) == pytest.approx(1)

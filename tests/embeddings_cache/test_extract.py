@@ -179,6 +179,22 @@ def test_demo_fits_its_allowance():
     assert size < 3_500_000
 
 
+def test_training_hides_what_it_asks_for_and_shows_the_rest(cells):
+    from hyposcreen.embeddings_cache.demo.training import Sampler, TrainingPlan
+
+    sampler = Sampler(cells, TrainingPlan(tokens=20, min_silent=8), cls_id=31)
+    batch = sampler.draw(np.arange(10), np.random.default_rng(0), 0.5)
+    assert batch.ids.shape == (10, 21) and (batch.ids[:, 0] == 31).all() and (batch.shown[:, 0] == -2).all()
+    assert 0.3 < batch.masked[:, 1:].float().mean() < 0.7 and not batch.masked[:, 0].any()
+    assert (batch.shown[batch.masked] == -1).all()
+    assert torch.equal(batch.shown[~batch.masked], batch.values[~batch.masked])
+    for row in range(10):
+        genes, _ = cells.cell(row)
+        expressed = np.isin(batch.ids[row, 1:].numpy(), genes)
+        assert ((batch.values[row, 1:].numpy() > 0) == expressed).all()
+        assert len(set(batch.ids[row].tolist())) == 21 and (~expressed).sum() >= 8
+
+
 def test_a_short_training_learns():
     pytest.importorskip("scanpy", reason="the demo cells come with scanpy")
     from hyposcreen.embeddings_cache.demo.make_demo import make_vocab
