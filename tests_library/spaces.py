@@ -164,7 +164,8 @@ def poles(ranks: NDArray[np.int32]) -> NDArray[np.int8]:
     n = ranks.shape[0]
     edge = (n - 1) - 2 * (n // 4 - 1)
     top, bottom = (ranks >= edge).astype(np.int8), (ranks <= -edge).astype(np.int8)
-    return np.subtract(top, bottom, dtype=np.int8)
+    signed: NDArray[np.int8] = top - bottom
+    return signed
 
 
 def pair_ranks(similarity: NDArray[np.int64]) -> NDArray[np.int32]:
@@ -187,7 +188,8 @@ def _fixed_point(X: NDArray[np.float32], usable: NDArray[np.int64]) -> NDArray[n
     scale = float(np.abs(rows[usable]).max())
     whole = np.rint(rows / (scale if scale > 0 else 1.0) * (_FIXED_POINT // 2))
     centre = np.rint(whole[usable].sum(axis=0) / len(usable))
-    return np.subtract(whole, centre, dtype=np.float64)
+    centred: NDArray[np.float64] = whole - centre
+    return centred
 
 
 def _cosine(unit: NDArray[np.float64]) -> NDArray[np.int64]:
