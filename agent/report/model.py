@@ -1,0 +1,128 @@
+"""What a report shows: the ledger's rows of one moment, and the small JSON that the page reads.
+
+Everything here is pure. Floats are rounded to six significant digits for display; p-values are kept exactly: an integer
+``k`` where the p is (k + 1) / (m + 1), which the page divides again to the same double, otherwise the decimal as text.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..ledger.records import Head, Rejected, Row, RunOpened
+from .encode import Packer, column, prose_column, short_digest, spec_columns
+
+VERDICTS: Mapping[str, str] = {
+    "confirmed": "confirmed",
+    "not_confirmed": "not confirmed",
+    "screened": "screened",
+    "untestable": "untestable",
+    "invalid": "invalid",
+    "failed": "failed",
+    "retired": "retired",
+    "stale": "stale",
+    "registered": "registered",
+}
+"""Verdict → label, in the order in which a reader wants them."""
+
+ROLES: Mapping[str, str] = {
+    "claim": "claim",
+    "positive_control": "positive control",
+    "negative_control": "negative control",
+}
+"""Role → label."""
+
+_AS_GIVEN = (
+    "id", "iteration", "family", "test", "annotation", "role", "verdict", "route", "effect_unit",
+    "best_view", "k", "m", "n_genes", "n_entity", "null", "direction", "parent", "proposer_move",
+    "statistic_hex", "cache_digest", "attempts",
+)  # fmt: skip
+_PROSE = ("claim", "rationale", "reason")
+_ROUNDED = ("statistic", "effect", "null_mean", "q_bh", "q_by", "p_holm", "prior", "min_effect")
+_EXPLORED_P = ("p_raw", "p_scan")
+_LOOKED_P = ("p_confirm", "p_confirm_adj", "p_u_adj", "p_h_adj")
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """One moment of one ledger. All fields come from a single snapshot, or the head would vouch for other rows."""
+
+    run: RunOpened | None
+    """The frozen plan; ``None`` for a ledger in which no run was opened."""
+    rows: tuple[Row, ...]
+    """Every hypothesis, in order of registration, with its views."""
+    rejections: tuple[Rejected, ...]
+    """Proposals that never became hypotheses."""
+    head: Head
+    """Where the ledger ended when the rows were read."""
+    promoted: tuple[str, ...]
+    """Ids on the frozen list for the held-out genes; empty before promotion."""
+    complete: bool
+    """The look is done and the run is closed. While ``False`` the page claims nothing, whatever the rows say."""
+    generated: str
+    """When the report was made, as it shall be printed. The only part that two reports of one ledger differ in."""
+
+
+def page_json(data: ReportData) -> dict[str, Any]:
+    """The JSON that the page's script reads: columns instead of rows, repeated values once, views packed."""
+    packer = Packer()
+    m_look = data.run.permutations_look if data.run else None
+    columns = {name: column([getattr(row, name) for row in data.rows]) for name in _AS_GIVEN}
+    columns |= {name: prose_column([getattr(row, name) for row in data.rows]) for name in _PROSE}
+    columns |= {name: column([significant(getattr(row, name)) for row in data.rows]) for name in _ROUNDED}
+    columns |= {name: column([exact_p(getattr(row, name), row.m) for row in data.rows]) for name in _EXPLORED_P}
+    columns |= {name: column([exact_p(getattr(row, name), m_look) for row in data.rows]) for name in _LOOKED_P}
+    columns["spec_sha256"] = column([short_digest(row.spec_sha256) for row in data.rows])
+    columns["promoted"] = column([int(row.promoted) for row in data.rows])
+    columns["views"] = column([packer.pack(row.views, row.best_view) for row in data.rows])
+    return {
+        "n": len(data.rows),
+        "columns": columns,
+        "specs": spec_columns([row.spec for row in data.rows]),
+        "grids": packer.grids,
+        "mLook": m_look,
+        "promoteP": data.run.promote_p if data.run else None,
+        "complete": data.complete,
+        "verdicts": dict(VERDICTS),
+        "roles": dict(ROLES),
+        "start": default_row(data.rows),
+    }
+
+
+def significant(value: float | None, digits: int = 6) -> float | int | None:
+    """``value`` with that many significant digits; whole numbers as integers; ``None`` if unknown or not finite."""
+    if value is None or not math.isfinite(value):
+        return None
+    rounded = float(f"{value:.{digits}g}")
+    return int(rounded) if rounded.is_integer() and abs(rounded) < 2**53 else rounded
+
+
+def exact_p(p: float | None, m: int | None) -> int | str | None:
+    """A p-value without loss: ``k`` if p is exactly (k + 1) / (m + 1), otherwise its shortest decimal as text.
+
+    >>> exact_p(0.05, 99), exact_p(0.0123, 99), exact_p(None, 99)
+    (4, '0.0123', None)
+    """
+    if p is None or not math.isfinite(p):
+        return None
+    if m is not None:
+        k = round(p * (m + 1)) - 1
+        if 0 <= k <= m and (k + 1) / (m + 1) == p:
+            return k
+    return repr(p)
+
+
+def default_row(rows: Sequence[Row]) -> int | None:
+    """Index of the row a reader should see first: confirmed before explored, then the smaller p. ``None`` without rows."""
+    order = list(VERDICTS)
+
+    def rank(index: int) -> tuple[bool, int, float, float, int]:
+        row = rows[index]
+        verdict = order.index(row.verdict) if row.verdict == "confirmed" else len(order)
+        return (not row.views, verdict, _p(row.p_confirm_adj), _p(row.p_scan), index)
+
+    return min(range(len(rows)), key=rank, default=None)
+
+
+def _p(p: float | None) -> float:
+    return 2.0 if p is None else p

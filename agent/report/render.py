@@ -1,0 +1,140 @@
+"""Report data → one self-contained HTML page. ``render_report`` is pure; ``write_report`` is the only I/O."""
+
+import base64
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from .model import ROLES, VERDICTS, ReportData, page_json
+from .panels import calibration, coverage, histograms, rejections
+from .words import confirmed_rows, facts, overview
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_SCRIPTS = ("core.js", "charts.js", "table.js", "start.js")
+_STYLES = ("page.css", "panels.css")
+
+
+class ReportError(Exception):
+    """The page could not be written; the message is one sentence that says what to do."""
+
+    exit_code = 1
+
+
+def render_report(data: ReportData) -> str:
+    """The page as text: equal data give equal bytes. It loads nothing, and whatever a model wrote is inert in it.
+
+    Lone surrogates, which UTF-8 cannot hold, become ``?``.
+    """
+    theme = _read("theme.js")
+    script = "(()=>{\n" + "".join(_read(name) for name in _SCRIPTS) + "})();\n"
+    page = (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            data=data,
+            run=data.run,
+            overview=overview(data),
+            facts=facts(data),
+            confirmed=confirmed_rows(data),
+            histograms=histograms(data.rows),
+            calibration=calibration(data),
+            coverage=coverage(data),
+            rejections=rejections(data),
+            verdict_labels=VERDICTS,
+            role_labels=ROLES,
+            style=Markup("".join(_read(name) for name in _STYLES)),
+            theme=Markup(theme),
+            script=Markup(script),
+            policy=_policy(theme, script),
+            payload=safe_json(page_json(data)),
+        )
+    )
+    return page.encode("utf-8", "replace").decode("utf-8")
+
+
+def write_report(data: ReportData, path: str | Path) -> None:
+    """Write the page to ``path``, whole or not at all; an existing file is replaced. Raises :class:`ReportError`."""
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise ReportError(f"the folder {path.parent} does not exist; create it, or choose another path for the report")
+    if path.is_dir():
+        raise ReportError(f"{path} is a folder; give the report a file name, for example {path / 'report.html'}")
+    page = render_report(data).encode("utf-8")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        _write_durably(temporary, page)
+        temporary.replace(path)
+    except OSError as error:
+        raise ReportError(
+            f"cannot write {path}: {error.strerror or error}; choose a folder you may write to"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def safe_json(value: Mapping[str, Any]) -> Markup:
+    """JSON for a ``<script type="application/json">``: nothing in it can end the element or open a comment."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)
+
+
+def _write_durably(path: Path, content: bytes) -> None:
+    # O_EXCL and the mode honour the user's umask, which a tempfile's 0600 would not
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    with os.fdopen(descriptor, "wb") as out:
+        out.write(content)
+        out.flush()
+        os.fsync(out.fileno())
+
+
+def _policy(*scripts: str) -> str:
+    """Content security policy: no request at all, and no script but ours, by hash."""
+    hashes = (base64.b64encode(hashlib.sha256(s.encode("utf-8")).digest()).decode("ascii") for s in scripts)
+    allowed = " ".join(f"'sha256-{value}'" for value in hashes)
+    return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; base-uri 'none'"
+
+
+@cache
+def _read(name: str) -> str:
+    """A script or style without its indentation and whole-line comments, a fifth of its size."""
+    lines = (line.strip() for line in (_TEMPLATES / name).read_text(encoding="utf-8").splitlines())
+    text = "".join(f"{line}\n" for line in lines if line and not line.startswith(("//", "/*")))
+    return re.sub(r" ?([{};,]) ?\n?", r"\1", text).replace(": ", ":") if name.endswith(".css") else text
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"sig": sig, "p": p_text}
+    return environment
+
+
+def sig(value: float | None, digits: int = 3) -> str:
+    """A number for reading: ``–`` if unknown."""
+    return "–" if value is None else f"{value:.{digits}g}".replace("-", "−")
+
+
+def p_text(value: float | None) -> str:
+    """A p-value for reading: ``0.0123``, ``1.2e-4``."""
+    if value is None:
+        return "–"
+    if value >= 0.001:
+        return f"{value:.3g}"
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return f"{mantissa}e−{abs(int(exponent))}"

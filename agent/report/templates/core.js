@@ -1,0 +1,109 @@
+"use strict";
+const DATA = JSON.parse(document.getElementById("data").textContent);
+const $ = (selector, root = document) => root.querySelector(selector);
+const SVG = $("svg").namespaceURI;
+
+// Text reaches the page only as text nodes and attribute values, never as markup.
+function fill(node, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) if (value !== null) node.setAttribute(name, value);
+  node.append(...children.filter((child) => child !== null));
+  return node;
+}
+const el = (tag, attributes = {}, ...children) => fill(document.createElement(tag), attributes, children);
+const svg = (tag, attributes = {}, ...children) => fill(document.createElementNS(SVG, tag), attributes, children);
+
+const LETTERS = new Map([..."ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"].map((c, i) => [c, i]));
+function letters(text, width, i) {
+  const code = width === 1 ? LETTERS.get(text[i]) : LETTERS.get(text[2 * i]) * 64 + LETTERS.get(text[2 * i + 1]);
+  return code === (width === 1 ? 63 : 4095) ? -1 : code;
+}
+const place = (column, i) => (Array.isArray(column.i) ? column.i[i] : letters(column.i, column.i.length / DATA.n, i));
+function at(column, i) {
+  if (Array.isArray(column)) return column[i];
+  if (column.w) return at(column.v, i).replace(/[\u0100-\u052f]/g, (letter) => column.w[letter] ?? letter);
+  return column.d[place(column, i)];
+}
+function exactP(value, m) {
+  return value === null ? null : typeof value === "number" ? (value + 1) / (m + 1) : Number(value);
+}
+
+function hex(digest) {
+  if (digest.startsWith("=")) return digest.slice(1);
+  return [...atob(digest.replace(/-/g, "+").replace(/_/g, "/"))].map((c) => c.charCodeAt(0).toString(16).padStart(2, "0")).join("");
+}
+
+const ROWS = Array.from({ length: DATA.n }, (_, i) => {
+  const row = { i };
+  for (const [name, column] of Object.entries(DATA.columns)) row[name] = at(column, i);
+  for (const name of ["p_raw", "p_scan"]) row[name] = exactP(row[name], row.m);
+  for (const name of ["p_confirm", "p_confirm_adj", "p_u_adj", "p_h_adj"]) row[name] = exactP(row[name], DATA.mLook);
+  row.spec_sha256 = hex(row.spec_sha256);
+  const known = row.effect !== null && row.null_mean !== null;
+  row.d = known ? row.effect - row.null_mean : null;
+  row.z = known && row.statistic !== null ? Math.sign(row.d) * Math.abs(row.statistic) : null;
+  return row;
+});
+const BY_ID = new Map(ROWS.map((row) => [row.id, row]));
+
+function specOf(row) {
+  return Object.entries(DATA.specs).flatMap(([key, column]) => {
+    const value = place(column, row.i);
+    return value < 0 ? [] : [[key, column.d[value]]];
+  });
+}
+
+function unpack(text, n, low, step) {
+  return Array.from({ length: n }, (_, v) => {
+    const code = letters(text, text.length / n, v);
+    return code < 0 ? null : low + step * code;
+  });
+}
+function viewsOf(row) {
+  if (!row.views) return null;
+  const [g, group, low, step, effects, base, nulls, others] = row.views;
+  const [layers, coordinates, layer, coordinate] = DATA.grids[g];
+  const all = layer.map((q, v) => ({ q, c: coordinate[v] }));
+  const fine = all.filter((view) => layers.length === 1 || view.c === group);
+  const thin = all.filter((view) => layers.length > 1 && view.c !== group);
+  const effect = unpack(effects, fine.length, low, step), null_ = unpack(nulls, fine.length, base, step);
+  const rest = unpack(others, thin.length, low, 67 * step);
+  fine.forEach((view, v) => { view.effect = effect[v]; view.null_ = null_[v]; });
+  thin.forEach((view, v) => { view.effect = rest[v]; });
+  const best = (row.best_view || "").split(/[·\s]/)[0];
+  return { layers, coordinates, fine, thin, q: layers.indexOf(best), c: group };
+}
+
+const minus = (text) => text.replace("-", "−");
+function num(value, digits = 3) {
+  if (value === null || value === undefined) return "–";
+  const size = Math.abs(value);
+  return minus(size !== 0 && (size < 1e-4 || size >= 1e6) ? value.toExponential(digits - 1) : String(Number(value.toPrecision(digits))));
+}
+const pText = (p) => (p === null ? "–" : p >= 0.001 ? num(p) : minus(p.toExponential(1)));
+const label = (verdict) => DATA.verdicts[verdict] || verdict;
+const known = (verdict) => (verdict in DATA.verdicts ? verdict : "registered");
+const ORDER = Object.keys(DATA.verdicts);
+function mark(verdict) {
+  return svg("svg", { class: `mark v-${known(verdict)}`, viewBox: "-8 -8 16 16", "aria-hidden": "true" },
+    svg("use", { href: `#m-${known(verdict)}` }));
+}
+const chip = (verdict) => el("span", { class: `chip v-${known(verdict)}` }, mark(verdict), label(verdict));
+
+// One row is selected at a time; whoever shows it listens.
+const state = { selected: DATA.start };
+const listeners = [];
+const onSelect = (f) => listeners.push(f);
+function select(i, from) {
+  state.selected = i;
+  for (const f of listeners) f(i, from);
+}
+
+const tip = $("#tip");
+function showTip(x, y, ...content) {
+  tip.replaceChildren(...content);
+  tip.hidden = false;
+  const box = tip.getBoundingClientRect();
+  tip.style.left = `${Math.max(4, Math.min(x + 14, innerWidth - box.width - 8))}px`;
+  tip.style.top = `${y + 16 + box.height > innerHeight ? Math.max(4, y - box.height - 12) : y + 16}px`;
+}
+const hideTip = () => { tip.hidden = true; };

@@ -1,0 +1,231 @@
+"""The page in a real browser, from a file, with no network."""
+
+import dataclasses
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hyposcreen.agent.report import ReportData, write_report
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed (pip install selenium)")
+
+from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(
+    not (BROWSER and DRIVER),
+    reason="chromium or chromedriver is not installed (apt-get install chromium chromium-driver)",
+)
+
+Make = Callable[..., Any]
+Open = Callable[[ReportData], Any]
+QUIET = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--window-size=1280,1000",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = BROWSER
+    for argument in (*QUIET, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    yield browser
+    browser.quit()
+
+
+@pytest.fixture
+def open_page(driver: Any, tmp_path: Path) -> Open:
+    def opened(data: ReportData) -> Any:
+        path = tmp_path / "report.html"
+        write_report(data, path)
+        driver.get_log("browser")
+        driver.get_log("performance")
+        driver.get(path.as_uri())
+        assert driver.execute_script("return document.documentElement.dataset.ready") is not None
+        return driver
+
+    return opened
+
+
+def texts(page: Any, name: str) -> list[str]:
+    """One column of the table as shown."""
+    script = """
+        const place = [...document.querySelectorAll('#rows thead button')].findIndex((b) => b.dataset.sort === arguments[0]);
+        return [...document.querySelectorAll('#rows tr.row')].map((tr) => tr.children[place].textContent);"""
+    return list(page.execute_script(script, name))
+
+
+def click(page: Any, selector: str) -> None:
+    page.execute_script("arguments[0].click()", page.find_element(By.CSS_SELECTOR, selector))
+
+
+def test_no_console_message_and_no_request_leaves(open_page: Open, data_of: Make) -> None:
+    page = open_page(data_of())
+    click(page, "#rows .twist")
+    assert page.get_log("browser") == []
+    assert page.execute_script("return performance.getEntriesByType('resource').map((entry) => entry.name)") == []
+    sent = [
+        entry["message"] for entry in page.get_log("performance") if 'Network.requestWillBeSent"' in entry["message"]
+    ]
+    assert all('"url":"file:' in message or '"url":"data:' in message for message in sent)
+
+
+@pytest.mark.parametrize("n", [0, 40])
+def test_an_unfinished_or_empty_run_opens_without_a_message(open_page: Open, data_of: Make, n: int) -> None:
+    page = open_page(data_of(n, complete=False))
+    assert "Nothing is claimable yet" in page.find_element(By.CSS_SELECTOR, ".banner[role=status]").text
+    assert len(texts(page, "id")) == n
+    assert page.get_log("browser") == []
+
+
+def test_the_table_shows_what_the_ledger_holds(open_page: Open, data_of: Make) -> None:
+    data = data_of(80)
+    page = open_page(data)
+    click(page, "[data-sort=id]")
+    assert texts(page, "id") == [row.id for row in data.rows]
+    assert texts(page, "claim") == [row.claim for row in data.rows]
+    assert texts(page, "m") == ["–" if row.m is None else f"{row.m:,}" for row in data.rows]
+    place = "[...document.querySelectorAll('#rows thead button')].findIndex((b) => b.dataset.sort === 'p_scan')"
+    titles = page.execute_script(
+        f"return [...document.querySelectorAll('tr.row')].map((r) => r.children[{place}].title)"
+    )
+    assert [float(title) if title else None for title in titles] == [row.p_scan for row in data.rows]
+
+
+def test_sorting_both_ways_keeps_unknown_values_last(open_page: Open, data_of: Make) -> None:
+    data = data_of(80)
+    page = open_page(data)
+    header = "th:has([data-sort=k])"
+    for direction in ("ascending", "descending"):
+        click(page, "[data-sort=k]")
+        assert page.find_element(By.CSS_SELECTOR, header).get_attribute("aria-sort") == direction
+        shown = texts(page, "k")
+        numbers = [int(value.replace(",", "")) for value in shown if value != "–"]
+        assert numbers == sorted(numbers, reverse=direction == "descending")
+        assert shown[len(numbers) :] == ["–"] * sum(row.k is None for row in data.rows)
+    assert len(page.find_elements(By.CSS_SELECTOR, "th[aria-sort]")) == 1
+
+
+def test_filters_narrow_the_table_and_fade_the_other_points(open_page: Open, data_of: Make) -> None:
+    data = data_of(90)
+    page = open_page(data)
+    page.find_element(By.ID, "f-text").send_keys("ribosomal pathway")
+    words = ("ribosomal", "pathway")
+    wanted = {r.id for r in data.rows if all(w in f"{r.claim} {r.annotation} {r.rationale}".lower() for w in words)}
+    assert set(texts(page, "id")) == wanted
+    assert page.find_elements(By.CSS_SELECTOR, ".pt.off")
+    click(page, "#filters [type=reset]")
+    assert len(texts(page, "id")) == 90
+    page.execute_script("const s = document.querySelector('#f-verdict'); s.value = 'confirmed';"
+                        "s.dispatchEvent(new Event('input', {bubbles: true}))")  # fmt: skip
+    assert set(texts(page, "verdict")) == {"confirmed"}
+    click(page, "[data-family=axis]")
+    assert set(texts(page, "family")) == {"axis"}
+
+
+def test_a_point_selects_its_row(open_page: Open, data_of: Make) -> None:
+    data = data_of(90)
+    page = open_page(data)
+    row = next(row for row in reversed(data.rows) if row.verdict == "screened")
+    index = data.rows.index(row)
+    page.execute_script(
+        f"document.querySelector('.pt[data-i=\"{index}\"]').dispatchEvent(new MouseEvent('click', {{bubbles: true}}))"
+    )
+    assert page.find_element(By.CSS_SELECTOR, "tr.on .twist").text == row.id
+    assert row.id in page.find_element(By.ID, "profile-title").text
+    assert page.find_elements(By.CSS_SELECTOR, "#profile .line.best")
+
+
+def test_points_can_be_walked_with_the_keyboard(open_page: Open, data_of: Make) -> None:
+    page = open_page(data_of(60))
+    before = page.find_element(By.ID, "profile-title").text
+    page.execute_script("document.querySelector('.pt[tabindex=\"0\"]').focus()")
+    page.switch_to.active_element.send_keys(Keys.ARROW_LEFT)
+    assert page.find_element(By.ID, "profile-title").text != before
+    assert not page.find_element(By.ID, "tip").get_attribute("hidden")
+    page.switch_to.active_element.send_keys(Keys.ENTER)
+    assert page.find_element(By.CSS_SELECTOR, ".twist[aria-expanded=true]") == page.switch_to.active_element
+
+
+def test_a_row_opens_with_its_lineage_and_replay_command(open_page: Open, data_of: Make) -> None:
+    data = data_of(90)
+    page = open_page(data)
+    child = next(row for row in data.rows if row.parent)
+    page.execute_script(f"location.hash = '{child.id}'")
+    detail = WebDriverText(page, "td.detail")
+    assert f"screen replay {child.id}" in detail
+    assert child.rationale in detail
+    assert child.spec_sha256 in detail
+    assert child.spec["annotation_digest"] in detail
+    assert f"refines {child.parent}" in detail
+    assert "stratified (largest p, reported)" in detail or child.p_scan is None
+    click(page, ".twist[aria-expanded=true]")
+    assert not page.find_elements(By.CSS_SELECTOR, "td.detail")
+
+
+def WebDriverText(page: Any, selector: str) -> str:  # noqa: N802
+    page.implicitly_wait(5)
+    try:
+        return str(page.find_element(By.CSS_SELECTOR, selector).text)
+    finally:
+        page.implicitly_wait(0)
+
+
+def test_the_theme_follows_the_system_and_toggles(open_page: Open, data_of: Make) -> None:
+    page = open_page(data_of(20))
+    dark = "return document.documentElement.classList.contains('dark')"
+    colour = "return getComputedStyle(document.body).backgroundColor"
+    before, light = page.execute_script(dark), page.execute_script(colour)
+    click(page, "#theme")
+    assert page.execute_script(dark) != before
+    assert page.execute_script(colour) != light
+    page.execute_script("localStorage.clear()")
+    scheme = [{"name": "prefers-color-scheme", "value": "dark"}]
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
+    page.refresh()
+    assert page.execute_script(dark)
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_hostile_prose_stays_text(open_page: Open, data_of: Make) -> None:
+    hostile = "</script><img src=x onerror=alert(1)><b>bold</b>"
+    data = data_of(40)
+    rows = tuple(dataclasses.replace(r, claim=hostile, rationale=hostile, annotation=hostile) for r in data.rows)
+    page = open_page(dataclasses.replace(data, rows=rows))
+    click(page, "#rows .twist")
+    assert set(texts(page, "claim")) == {hostile}
+    assert not page.find_elements(By.CSS_SELECTOR, "img, main b b")
+    assert page.get_log("browser") == []
+
+
+@pytest.mark.parametrize("width", [800, 1280])
+def test_the_page_never_scrolls_sideways(open_page: Open, data_of: Make, width: int) -> None:
+    page = open_page(data_of(60))
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    page.refresh()
+    assert page.execute_script("return document.documentElement.scrollWidth") <= width
+    page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_five_thousand_rows_stay_usable(open_page: Open, data_of: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    data = data_of(5000)
+    page = open_page(data)
+    ready = page.execute_script("return Number(document.documentElement.dataset.ready)")
+    sorting = page.execute_script(
+        "const t = performance.now(); document.querySelector('[data-sort=p_scan]').click(); return performance.now() - t"
+    )
+    with capsys.disabled():
+        print(f"\n5,000 rows: interactive after {ready:.0f} ms, sorted in {sorting:.0f} ms")  # noqa: T201
+    assert len(texts(page, "id")) < 1000
+    last = data.rows[-1].id
+    page.execute_script(f"location.hash = '{last}'")
+    assert f"screen replay {last}" in WebDriverText(page, "td.detail")
