@@ -94,7 +94,8 @@ class Packer:
             return None
         grid = self._grid(views)
         layers, coordinates, _, place = self.grids[grid]
-        group = next((i for i, c in enumerate(coordinates) if best_view and best_view.endswith(c)), 0)
+        best = re.split(r"[·\s]", best_view or "", maxsplit=1)[-1]
+        group = coordinates.index(best) if best in coordinates else 0
         fine = [v for v, c in zip(views, place, strict=True) if len(layers) == 1 or c == group]
         others = [v for v, c in zip(views, place, strict=True) if len(layers) > 1 and c != group]
         effects, nulls, rest = _values(fine, "effect"), _values(fine, "null_mean"), _values(others, "effect")

@@ -148,10 +148,11 @@ def _explored(data: ReportData, verdicts: Mapping[str, int]) -> str:
         )
     looked = sum(verdicts.get(name, 0) for name in _LOOKED)
     others = ", ".join(f"{n:,} {label}" for name, label, n in _labels(verdicts) if name != "confirmed")
+    rest = len(data.rows) - verdicts.get("confirmed", 0)
     return (
         f"Of {plural(len(data.rows), 'row')}, {len(data.promoted):,} were promoted to the held-out genes and {looked:,} "
-        f"judged by the look. Not confirmed are {len(data.rows) - verdicts.get('confirmed', 0):,} ({others or 'none'}): what "
-        "genes A say of these (p_scan, q) guided the search and claims nothing."
+        f"were judged by Route U or H. Not confirmed are {rest:,} ({others or 'none'}): what genes A say of these "
+        "(p_scan, q) guided the search and claims nothing."
     )
 
 

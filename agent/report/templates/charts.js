@@ -11,7 +11,7 @@ function padded(values, share) {
   return [low - pad, high + pad];
 }
 function frame(holder, height, title) {
-  const width = Math.max(280, holder.clientWidth);
+  const width = Math.max(280, Number(holder.dataset.width));
   const root = svg("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "group", "aria-label": title });
   holder.replaceChildren(root);
   return { root, width, height, left: 50, right: width - 14, top: 12, bottom: height - 40 };

@@ -37,7 +37,9 @@ function fromHash() {
   const row = BY_ID.get(decodeURIComponent(location.hash.slice(1)));
   if (row) openRow(row.i);
 }
+// All widths are read before anything is drawn: a width read after drawing lays the page out once more.
 function measure() {
+  for (const holder of document.querySelectorAll(".plot")) holder.dataset.width = holder.clientWidth;
   scroller.style.setProperty("--w", `${scroller.clientWidth}px`);
 }
 function themeButton() {
@@ -65,9 +67,9 @@ onSelect((i, from) => {
   if (tr) tr.classList.add("on");
 });
 themeButton();
+measure();
 head();
 SELECTS.forEach((name) => fillSelect(name, { verdict: DATA.verdicts, role: DATA.roles }[name]));
-measure();
 drawVolcano();
 volcanoEvents();
 drawProfile();
