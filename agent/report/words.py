@@ -8,8 +8,6 @@ from typing import Any
 from ..ledger.records import Row
 from .model import ROLES, VERDICTS, ReportData
 
-_LOOKED = frozenset({"confirmed", "not_confirmed"})
-
 
 @dataclass(frozen=True)
 class Controls:
@@ -146,13 +144,25 @@ def _explored(data: ReportData, verdicts: Mapping[str, int]) -> str:
             "All p-values and q-values below come from genes A, which the proposer has seen: they guide the search and "
             "claim nothing."
         )
-    looked = sum(verdicts.get(name, 0) for name in _LOOKED)
     others = ", ".join(f"{n:,} {label}" for name, label, n in _labels(verdicts) if name != "confirmed")
+    by_u = sum(row.p_u_adj is not None for row in data.rows)
+    by_h = sum(row.p_h_adj is not None for row in data.rows)
     rest = len(data.rows) - verdicts.get("confirmed", 0)
     return (
-        f"Of {plural(len(data.rows), 'row')}, {len(data.promoted):,} were promoted to the held-out genes and {looked:,} "
-        f"were judged by Route U or H. Not confirmed are {rest:,} ({others or 'none'}): what genes A say of these "
-        "(p_scan, q) guided the search and claims nothing."
+        f"{_distinct(data)}Of {plural(len(data.rows), 'row')}, {by_u:,} were judged by Route U and {by_h:,} by Route H, "
+        f"for which {len(data.promoted):,} were promoted. Not confirmed are {rest:,} ({others or 'none'}): what genes A say "
+        "of these (p_scan, q) guided the search and claims nothing."
+    )
+
+
+def _distinct(data: ReportData) -> str:
+    """Refinements of one finding are several rows; a reader should not count them as several findings."""
+    claims = [row for row in confirmed_rows(data) if row.role == "claim"]
+    pairs = {(row.test, row.annotation) for row in claims}
+    if len(pairs) == len(claims):
+        return ""
+    return (
+        f"The {len(claims):,} confirmed claims concern {plural(len(pairs), 'distinct pair')} of test and annotation. "
     )
 
 

@@ -149,6 +149,7 @@ def test_a_finished_run_states_its_error_rate(data_of: Make) -> None:
     )
     assert "0.025" in said.error_rate
     assert "claims nothing" in said.explored
+    assert "distinct pairs of test and annotation" in said.explored
     assert not said.notices
     assert said.positive.confirmed > 0
     assert sum(n for _, _, n in said.counts) == 189
