@@ -17,8 +17,10 @@ from .engine.bank import BankCache
 T = TypeVar("T")
 QUANTUM = 2.0**-30
 COSINE_SCALE = 1 << 15
-_FIXED_POINT = 1 << 21
-"""21 bits a coordinate: products of two, summed over up to 2¹¹ dimensions, are exact in float64 in any order."""
+_FIXED_BITS = 21
+"""|coordinate| ≤ 2²¹: products of two, summed over up to 2¹¹ dimensions, are exact in float64 in any order."""
+_FINE_BITS = 40
+"""Bits kept while centring, more than float32 has; a sum over up to 2²² genes fits in int64."""
 
 
 class Geometry:
@@ -85,7 +87,7 @@ class Geometry:
         return self._once(self._own, ("poles", layer), lambda: poles(self.axis_ranks(layer)))
 
     def unit(self, layer: int) -> NDArray[np.float64]:
-        """Fixed-point coordinates of *all* rows, centred on the usable genes: float64 holding integers [genes, dim]."""
+        """Fixed-point coordinates centred on the usable genes: float64 holding integers [genes, dim]; masked rows 0."""
         return self._once(self._shared, ("unit", layer), lambda: _fixed_point(self.layers[layer], self.usable))
 
     def cosine(self, layer: int) -> NDArray[np.int64]:
@@ -184,12 +186,21 @@ def _ranks_1d(values: NDArray[np.int64]) -> NDArray[np.int32]:
 
 
 def _fixed_point(X: NDArray[np.float32], usable: NDArray[np.int64]) -> NDArray[np.float64]:
-    rows = np.nan_to_num(np.asarray(X, dtype=np.float64), nan=0.0)
-    scale = float(np.abs(rows[usable]).max())
-    whole = np.rint(rows / (scale if scale > 0 else 1.0) * (_FIXED_POINT // 2))
-    centre = np.rint(whole[usable].sum(axis=0) / len(usable))
-    centred: NDArray[np.float64] = whole - centre
-    return centred
+    """Centred first and rounded to the spread that is left, so a mean far above the spread costs no precision.
+
+    Every step is exact or element by element (powers of two, an integer mean), so no summation order can matter.
+    """
+    rows = np.asarray(X)[usable].astype(np.float64)
+    fine = np.rint(np.ldexp(rows, _FINE_BITS - _exponent(rows))).astype(np.int64)
+    centred = (fine - fine.sum(axis=0) // len(usable)).astype(np.float64)
+    out = np.zeros(np.shape(X))
+    out[usable] = np.rint(np.ldexp(centred, _FIXED_BITS - _exponent(centred)))
+    return out
+
+
+def _exponent(values: NDArray[np.float64]) -> int:
+    """The smallest e with all |values| < 2ᵉ (0 for zeros)."""
+    return int(np.frexp(np.abs(values).max())[1])
 
 
 def _cosine(unit: NDArray[np.float64]) -> NDArray[np.int64]:
