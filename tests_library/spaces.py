@@ -69,7 +69,11 @@ class Geometry:
         ``eigh`` in float64. Masked rows score 0 and are never read. Signs are canonical (the usable gene with the largest
         score is positive) and follow the previous layer where the axes correlate.
         """
-        return self._once(self._shared, ("axes", layer), lambda: self._make_axes(layer))
+        return self._once(self._shared, ("axes", layer), lambda: self._make_axes(layer))[0]
+
+    def axis_scale(self, layer: int) -> NDArray[np.float64]:
+        """Largest |score| of each axis, float64 [n_axes]: ``axes(layer) · 2⁻³⁰ · axis_scale(layer)`` are the scores U·S."""
+        return self._once(self._shared, ("axes", layer), lambda: self._make_axes(layer))[1]
 
     def local_axes(self, layer: int) -> NDArray[np.int64]:
         """:meth:`axes` of the universe: int64 [n, n_axes]."""
@@ -111,8 +115,11 @@ class Geometry:
         return self._once(self._own, "cosine_int16", make)
 
     def window_similarity(self, layer: int, low: int, high: int, regulator: int) -> NDArray[np.int64]:
-        """Cosine of cache row ``regulator`` with each gene of the universe in axes low … high (1-based): int64 [n]."""
-        scores = self.axes(layer)[:, low - 1 : high].astype(np.float64)
+        """Cosine of cache row ``regulator`` with each gene of the universe in axes low … high (1-based): int64 [n].
+
+        Axes keep their lengths (scores U·S): an axis of little variance counts little.
+        """
+        scores = (self.axes(layer) * self.axis_scale(layer))[:, low - 1 : high]
         return _quantise_cosine(scores[self.universe] @ scores[regulator], scores[self.universe], scores[regulator])
 
     def remember(self, name: Any, make: Callable[[], T]) -> T:
@@ -126,7 +133,7 @@ class Geometry:
         made: T = store[name]
         return made
 
-    def _make_axes(self, layer: int) -> NDArray[np.int64]:
+    def _make_axes(self, layer: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         scores = spectral_scores(np.asarray(self.layers[layer])[self.usable], self.n_axes)
         if layer > 0:
             previous = self.axes(layer - 1)[self.usable].astype(np.float64)
@@ -134,7 +141,7 @@ class Geometry:
             scores *= np.where(follow == 0, 1.0, follow)
         out = np.zeros((len(self.layers[layer]), self.n_axes), dtype=np.int64)
         out[self.usable] = quantise(scores)
-        return out
+        return out, np.abs(scores).max(axis=0)
 
 
 def spectral_scores(X: NDArray[np.floating[Any]], k: int) -> NDArray[np.float64]:
