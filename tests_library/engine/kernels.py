@@ -4,6 +4,8 @@ All inputs are integers, so a sum does not depend on order, chunks, threads or d
 and a NumPy expression; :data:`HAVE_NUMBA` chooses, and tests hold the two equal.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,7 +20,10 @@ def set_sums(table: NDArray[np.int32], members: NDArray[np.int64], arrangements:
     """Σ over members i of ``table[a[i], v]``: int64 [P, V] from table [n, V], members [m], arrangements [P, n]."""
     out = np.zeros((len(arrangements), table.shape[1]), np.int64)
     if HAVE_NUMBA:
-        _set_sums_loop(table, members, arrangements, out)
+        # int32 accumulators are twice as fast; they hold every rank sum of a universe below 92,000 genes
+        largest = max(-int(table.min()), int(table.max())) * len(members)
+        wide: type[np.int32] | type[np.int64] = np.int32 if largest < 1 << 31 else np.int64
+        _set_sums_loop(table, members, arrangements, np.empty(table.shape[1], wide), out)
         return out
     for rows in _chunks(len(arrangements), len(members) * table.shape[1]):
         out[rows] = table[arrangements[rows][:, members]].sum(axis=1, dtype=np.int64)
@@ -94,10 +99,13 @@ def _chunks(n: int, cells: int) -> list[slice]:
 
 @jit
 def _set_sums_loop(
-    table: NDArray[np.int32], members: NDArray[np.int64], arrangements: Arrangements, out: NDArray[np.int64]
+    table: NDArray[np.int32],
+    members: NDArray[np.int64],
+    arrangements: Arrangements,
+    acc: NDArray[Any],
+    out: NDArray[np.int64],
 ) -> None:
     views = table.shape[1]
-    acc = np.empty(views, np.int32)  # |entries| < 2·n, so a set of fewer than 2³⁰ / n members cannot overflow
     for p in range(arrangements.shape[0]):
         acc[:] = 0
         for i in members:
