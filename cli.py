@@ -4,6 +4,7 @@ Results go to stdout, progress and errors to stderr. Every reading command has `
 """
 
 import json
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -79,7 +80,7 @@ def run(
     try:
         summary = run_campaign(project, flags, Progress(quiet))
     except RunInterruptedError:
-        where = "" if project == HERE else f" --project {project}"
+        where = "" if project == HERE else f" --project {shlex.quote(str(project))}"
         raise UserError(f"stopped; nothing is lost. Go on with: screen run{where}", Exit.INTERRUPTED) from None
     if as_json:
         return _json(
@@ -159,6 +160,40 @@ def report(
     from .agent.session import report_of
 
     _say(f"wrote {report_of(project, output)}")
+
+
+@app.command()
+def audit(
+    worlds: Annotated[int, typer.Option(min=1, help="Complete campaigns to run.")] = 20,
+    kind: Annotated[str, typer.Option(help="null, confounded or planted.")] = "null",
+    proposer: Annotated[str, typer.Option(help="offline, or greedy: one that tries to exploit feedback.")] = "greedy",
+    iterations: Annotated[int | None, typer.Option(help="Iterations a world.")] = None,
+    project: Folder = HERE,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for audit.jsonl; an audit resumes from it.")
+    ] = Path("audit"),
+    workers: Annotated[int, typer.Option(min=0, help="Worlds at once; 0 = one a core.")] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Re-run the complete loop in worlds whose truth is known, and count false confirmations."""
+    from .agent.session import audit_worlds
+
+    facts = audit_worlds(project, output, kind, proposer, worlds, {"iterations": iterations}, workers, quiet)
+    if as_json:
+        return _json(facts)
+    _say(
+        f"{facts['kind']} worlds, proposer {facts['proposer']}, {facts['iterations']} iterations, alpha {facts['alpha']:g}"
+    )
+    _share("any false confirmation", facts["any_false_confirmation"])
+    for name, found in facts["instead"].items():
+        if isinstance(found, dict):
+            _share(f"instead, {name.replace('_', ' ')}", found)
+        else:
+            _say(f"{'instead, ' + name.replace('_', ' '):<44} {found:.3f}")
+    for share, found in facts.get("power", {}).items():
+        _share(f"planted share {share} found", found)
+    return None
 
 
 @app.command()
@@ -378,12 +413,19 @@ def config_show(project: Folder = HERE, as_json: AsJson = False) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: run a command; a user's error is one sentence on stderr and an exit code."""
     try:
-        app(args=arguments, standalone_mode=False)
+        code = app(args=arguments, standalone_mode=False)
+        if code == Exit.INTERRUPTED:  # newer versions of typer return this for Ctrl-C, older ones raise Abort
+            raise KeyboardInterrupt
+        if isinstance(code, int) and code:
+            sys.exit(code)
     except typer.Exit as done:
         sys.exit(done.exit_code)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(Exit.OK)
+    except (KeyboardInterrupt, typer.Abort):
+        print("screen: stopped; what was recorded is safe", file=sys.stderr)  # noqa: T201
+        sys.exit(Exit.INTERRUPTED)
     except Exception as error:
         code = _exit_code(error)
         if code is None:
@@ -424,6 +466,12 @@ def _say(text: str) -> None:
 
 def _json(value: Any) -> None:
     _say(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _share(name: str, found: dict[str, Any]) -> None:
+    share = found["count"] / max(1, found["worlds"])
+    interval = f"95 % interval {found['ci_low']:.3f} to {found['ci_high']:.3f}"
+    _say(f"{name:<44} {found['count']} of {found['worlds']} worlds = {share:.3f}, {interval}")
 
 
 def _number(value: float | None) -> str:

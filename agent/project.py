@@ -6,7 +6,7 @@ genes are sealed; it hands out rows of one :class:`Side` at a time.
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property
 from pathlib import Path
@@ -112,6 +112,10 @@ class Project:
         edges = np.stack([resolved.rows[keep, 0], place[resolved.rows[keep, 1]]], axis=1)
         return {"kind": a.kind, "edges": edges.tolist(), "signs": resolved.sign[keep].tolist()}
 
+    def labelled_rows(self, annotation: str) -> NDArray[np.int64]:
+        """Cache rows that carry a label of ``annotation``, on either side: int64, unique, ascending."""
+        return np.unique(self._entities[annotation].rows).astype(np.int64)
+
     def entity_size(self, annotation: str, side: Side) -> int:
         """Members, pairs or edges on ``side``."""
         entity = self.entity(annotation, side)
@@ -168,10 +172,13 @@ class Project:
         )
 
 
-def open_project(folder: Path, config: Config, split: NDArray[np.int8] | None = None) -> Project:
+def open_project(
+    folder: Path, config: Config, split: NDArray[np.int8] | None = None, world: NDArray[np.int64] | None = None
+) -> Project:
     """Open and check every input of a run. Raises :class:`UserError` with the first thing that is wrong.
 
-    ``split`` replaces the computed one (tests use it to move sealed labels without moving genes).
+    ``split`` replaces the computed one (tests use it to move sealed labels without moving genes). ``world``, a permutation
+    int64 [genes] of the cache's rows, makes gene ``world[i]`` carry the labels of gene i (audits use it).
     """
     try:
         cache = open_cache(find_cache(config.cache, folder))
@@ -182,6 +189,8 @@ def open_project(folder: Path, config: Config, split: NDArray[np.int8] | None = 
         raise UserError(str(error)) from None
     if split is None:
         split = _split(cache, annotations, config.seed)
+    if world is not None:
+        entities = {name: replace(e, rows=world[e.rows]) for name, e in entities.items()}
     return Project(
         folder=folder,
         config=config,

@@ -1,14 +1,19 @@
 """What the commands do: open a folder, run it, ask how it stands. I/O at the edge of the loop, no statistics."""
 
+import os
+import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from .. import __version__
 from ..embeddings_cache.errors import CacheError
 from ..embeddings_cache.store import SHIPPED, find_cache, list_caches, open_cache
+from .audit import make_plan, run_audit, summary
 from .config import CONFIG_NAME, LEDGER_NAME, PLAN_FIELDS, Config, load_config, write_config
 from .errors import Exit, UserError
 from .executor import Executor
@@ -55,8 +60,8 @@ def initialise(folder: Path, flags: Mapping[str, Any]) -> Path:
 
 def run_campaign(folder: Path, flags: Mapping[str, Any], progress: Progress) -> RunSummary:
     """Open, run or resume the campaign of ``folder``, write the report, and sum up."""
-    folder.mkdir(parents=True, exist_ok=True)
-    fresh = not (folder / LEDGER_NAME).exists()
+    _make_folder(folder)
+    fresh = _no_ledger_yet(folder / LEDGER_NAME)
     config = load_config(folder, flags)
     if not fresh:
         with Ledger.open_readonly(folder / LEDGER_NAME) as held:
@@ -78,6 +83,25 @@ def run_campaign(folder: Path, flags: Mapping[str, Any], progress: Progress) -> 
             with Executor(config.workers, limits) as executor:
                 run(Loop(project, plan, ledger, executor, proposer, progress))
         return _sum_up(ledger, write_report_of(ledger, folder / REPORT_NAME), done)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{folder} cannot be a working folder ({error.strerror}); choose another with --project"
+        ) from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f"{folder} may not be written by this account; choose another folder with --project")
+
+
+def _no_ledger_yet(path: Path) -> bool:
+    """Whether there is no ledger at ``path``, or only what a creation that was killed left there."""
+    if path.is_file() and path.with_name(path.name + "-journal").exists():
+        with suppress(sqlite3.Error), closing(sqlite3.connect(path)) as connection:
+            connection.execute("SELECT 1 FROM sqlite_master").fetchall()  # SQLite rolls back what was cut off
+    return not path.exists() or (path.is_file() and path.stat().st_size == 0)
 
 
 def make_proposer(config: Config) -> Proposer:
@@ -282,3 +306,18 @@ def annotation_facts(folder: Path) -> list[dict[str, Any]]:
         }
         for a in project.annotations.values()
     ]
+
+
+def audit_worlds(
+    folder: Path,
+    output: Path,
+    kind: str,
+    proposer: str,
+    worlds: int,
+    flags: Mapping[str, Any],
+    workers: int,
+    quiet: bool,
+) -> dict[str, Any]:
+    """Run or resume an audit with the settings of ``folder``; see :mod:`hyposcreen.agent.audit`."""
+    plan = make_plan(folder, load_config(folder, flags), kind, proposer, worlds, __version__)
+    return summary(plan, run_audit(output, plan, workers, Progress(quiet)))

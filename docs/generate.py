@@ -6,15 +6,14 @@ catalogue of tests. A test runs the comparison, so these pages cannot fall behin
 
 import sys
 from pathlib import Path
+from typing import Any
 
-import click
 import typer
-from sqlalchemy.dialects import sqlite
-from sqlalchemy.schema import CreateTable
-
 from hyposcreen.agent.ledger.schema import METADATA, SCHEMA_VERSION, TRIGGERS
 from hyposcreen.cli import app
 from hyposcreen.tests_library.describe import describe_all
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.schema import CreateTable
 
 HERE = Path(__file__).parent
 NOTE = "<!-- Made by docs/generate.py from the code. Do not edit. -->\n\n"
@@ -23,8 +22,13 @@ NOTE = "<!-- Made by docs/generate.py from the code. Do not edit. -->\n\n"
 def cli_page() -> str:
     """Every command with its arguments and options."""
     root = typer.main.get_command(app)
-    parts = ["# Command line\n", "Exit codes: 0 ok, 1 failure, 2 usage, 3 replay diverged, 4 ledger verification failed,"]
-    parts.append("5 inputs missing or changed, 6 budget exhausted, 130 interrupted. Results go to stdout, progress to stderr.\n")
+    parts = [
+        "# Command line\n",
+        "Exit codes: 0 ok, 1 failure, 2 usage, 3 replay diverged, 4 ledger verification failed,",
+    ]
+    parts.append(
+        "5 inputs missing or changed, 6 budget exhausted, 130 interrupted. Results go to stdout, progress to stderr.\n"
+    )
     _commands(root, "screen", parts)
     return "\n".join(parts)
 
@@ -47,8 +51,8 @@ def _triggers() -> list[str]:
     return list(TRIGGERS.values()) if isinstance(TRIGGERS, dict) else [str(t) for t in TRIGGERS]
 
 
-def _commands(command: click.Command, path: str, parts: list[str]) -> None:
-    if isinstance(command, click.Group):
+def _commands(command: Any, path: str, parts: list[str]) -> None:
+    if hasattr(command, "commands"):
         for name, child in command.commands.items():
             _commands(child, f"{path} {name}", parts)
         return
@@ -57,7 +61,7 @@ def _commands(command: click.Command, path: str, parts: list[str]) -> None:
     for p in command.params:
         if p.name == "help":
             continue
-        names = ", ".join(f"`{o}`" for o in p.opts) if isinstance(p, click.Option) else f"`{p.human_readable_name}`"
+        names = ", ".join(f"`{o}`" for o in p.opts) if p.param_type_name == "option" else f"`{p.human_readable_name}`"
         rows.append(f"| {names} | {getattr(p, 'help', None) or ''} |")
     if rows:
         parts.append("| option | meaning |\n|---|---|\n" + "\n".join(rows) + "\n")
