@@ -10,7 +10,9 @@ FOLDER = sys.argv[1]
 
 
 def ask(*command: str) -> object:
-    done = subprocess.run([SCREEN, *command, "--project", FOLDER, "--json"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [SCREEN, *command, "--project", FOLDER, "--json"], capture_output=True, text=True, check=False
+    )
     if done.returncode != 0:
         sys.exit(f"screen {' '.join(command)} ended with {done.returncode}: {done.stderr}")
     return json.loads(done.stdout)
@@ -27,12 +29,13 @@ status = ask("status")
 assert isinstance(rows, list) and isinstance(status, dict)
 must(f"{len(rows)} rows, at least 183", len(rows) >= 183)
 must("the run is complete", status["phase"] == "complete")
-must("no p is 0, every row has k and m", all(r["p_scan"] > 0 and r["k"] is not None and r["m"] is not None for r in rows))
-cohesion = [r for r in rows if r["test"] == "cohesion" and r["role"] == "positive_control"]
-must(f"{len(cohesion)} marker-cohesion rows are all confirmed", bool(cohesion) and all(r["verdict"] == "confirmed" for r in cohesion))
-negative = [r for r in rows if r["role"] == "negative_control"]
-must(f"none of {len(negative)} negative controls is confirmed", len(negative) >= 10 and all(r["verdict"] != "confirmed" for r in negative))
+must("no p is 0, every row has k and m", all(r["p_scan"] > 0 and None not in (r["k"], r["m"]) for r in rows))
+cohesion = [r["verdict"] for r in rows if r["test"] == "cohesion" and r["role"] == "positive_control"]
+must(f"all {len(cohesion)} marker-cohesion rows are confirmed", set(cohesion) == {"confirmed"})
+negative = [r["verdict"] for r in rows if r["role"] == "negative_control"]
+must(f"none of {len(negative)} negative controls is confirmed", len(negative) >= 10 and "confirmed" not in negative)
 must("the ledger verifies", bool(ask("ledger", "verify")))
 replayed = ask("replay", "--all", "--quiet")
 assert isinstance(replayed, list)
-must(f"{len(replayed)} rows replay bit-identically", len(replayed) == len(rows) and all(r["outcome"] == "identical" for r in replayed))
+identical = [r for r in replayed if r["outcome"] == "identical"]
+must(f"{len(identical)} of {len(rows)} rows replay bit-identically", len(identical) == len(rows))
