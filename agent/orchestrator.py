@@ -13,10 +13,11 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 
 from .. import __version__
 from ..hypotheses.canonical import canonical_json
-from ..hypotheses.grammar import MAX_TEXT, OutsideGrammarError
+from ..hypotheses.grammar import OutsideGrammarError
 from ..hypotheses.spec import Proposal, TestSpec
 from ..tests_library.catalogue import CATALOGUE
 from . import policy
@@ -24,6 +25,7 @@ from .digest import Digest, make_digest, offers
 from .errors import Exit, UserError
 from .executor import Executor
 from .explore import explore
+from .ledger.errors import LedgerError
 from .ledger.records import (
     AttemptEnded,
     AttemptStarted,
@@ -45,6 +47,7 @@ from .progress import Progress
 from .project import Project, Side
 from .proposers.base import Proposer
 from .sandbox.base import Job, Outcome
+from .untrusted import as_said, malformed, prose
 
 
 class RunInterruptedError(Exception):
@@ -93,8 +96,7 @@ def run_iteration(loop: Loop, iteration: int) -> None:
     rejected = [r for r in loop.ledger.records(Rejected) if r.iteration == iteration]
     if not mine and not rejected:
         digest = current_digest(loop, iteration)
-        proposals = loop.proposer.propose(digest, loop.plan.per_iteration)
-        entries = register(loop, iteration, digest, proposals)
+        entries = register(loop, iteration, digest, ask(loop, digest))
         loop.ledger.append(*entries)  # durable before anything is tested
         mine = [e for e in entries if isinstance(e, Registered)]
         rejected = [e for e in entries if isinstance(e, Rejected)]
@@ -117,13 +119,34 @@ def current_digest(loop: Loop, iteration: int) -> Digest:
     )
 
 
-def register(loop: Loop, iteration: int, digest: Digest, proposals: Sequence[Proposal]) -> list[Record]:
+def ask(loop: Loop, digest: Digest) -> Sequence[object]:
+    """The proposer's answer, as many proposals as were asked for; what it says beyond that is not read."""
+    name = loop.proposer.name
+    try:
+        return list(islice(loop.proposer.propose(digest, loop.plan.per_iteration) or (), loop.plan.per_iteration))
+    except (UserError, LedgerError):
+        raise
+    except Exception as error:  # whatever a proposer does, the run must stay resumable and say who failed
+        raise UserError(
+            f"proposer '{name}' failed in iteration {digest.iteration} "
+            f"({prose(f'{type(error).__name__}: {error}', 300)}); every earlier row is recorded, and running again "
+            "goes on with this iteration",
+            Exit.FAILURE,
+        ) from error
+
+
+def register(loop: Loop, iteration: int, digest: Digest, proposals: Sequence[object]) -> list[Record]:
     """Untrusted proposals → ledger entries: each as it was said, then a registration or a rejection with its reason."""
     earlier = loop.ledger.records(Registered)
     known = {h.novelty_sha256: h.id for h in earlier}
     entries: list[Record] = []
-    for slot, proposal in enumerate(proposals[: loop.plan.per_iteration]):
-        entries.append(Proposed(iteration, slot, loop.proposer.name, digest.sha256, proposal.to_json()))
+    for slot, proposal in enumerate(proposals):
+        entries.append(Proposed(iteration, slot, loop.proposer.name, digest.sha256, as_said(proposal)))
+        fault = malformed(proposal)
+        if fault is not None:
+            entries.append(Rejected(iteration, slot, "malformed", fault))
+            continue
+        assert isinstance(proposal, Proposal)
         try:
             spec = loop.project.grammar.check(proposal)
         except OutsideGrammarError as error:
@@ -134,8 +157,8 @@ def register(loop: Loop, iteration: int, digest: Digest, proposals: Sequence[Pro
             entries.append(Rejected(iteration, slot, "duplicate", f"{twin} asks the same of the same genes", twin))
             continue
         id_ = f"H{len(known) + 1:04d}"
-        known[spec.novelty_sha256] = id_
         entries.append(_registration(loop, id_, iteration, slot, proposal, spec, set(known.values())))
+        known[spec.novelty_sha256] = id_
     return entries
 
 
@@ -241,7 +264,7 @@ def _registration(
         id=id_,
         iteration=iteration,
         slot=slot,
-        claim=_prose(proposal.claim),
+        claim=prose(proposal.claim),
         family=CATALOGUE[spec.test].family,
         test=spec.test,
         annotation=spec.annotation,
@@ -251,21 +274,20 @@ def _registration(
         novelty_sha256=spec.novelty_sha256,
         prior=float(proposal.prior),
         direction=proposal.direction,
-        rationale=_prose(proposal.rationale),
-        move=_prose(proposal.move)[:40],
+        rationale=prose(proposal.rationale),
+        move=prose(proposal.move, 40),
         parent=proposal.parent if proposal.parent in parents else None,
     )
-
-
-def _prose(text: str) -> str:
-    """A proposer's words, cut to size, without characters that UTF-8 cannot hold."""
-    return text.encode("utf-8", "replace").decode()[:MAX_TEXT]
 
 
 def _difference(old: object, new: object) -> str:
     if isinstance(old, dict) and isinstance(new, dict):
         names = [k for k in old if old.get(k) != new.get(k)]
         return ", ".join(f"{k}: {str(old[k])[:16]} → {str(new.get(k))[:16]}" for k in names)
+    if isinstance(old, tuple) and isinstance(new, tuple):
+        before, after = ({a["name"]: canonical_json(a) for a in side} for side in (old, new))
+        names = sorted(n for n in before.keys() | after.keys() if before.get(n) != after.get(n))
+        return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     return "see run_opened in the ledger"
 
 
