@@ -46,6 +46,7 @@ class Executor:
             self._free.put((number, sandbox))
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="hyposcreen-worker")
         self._speaking = threading.Lock()
+        self._closing = False
 
     def __enter__(self) -> "Executor":
         return self
@@ -75,6 +76,7 @@ class Executor:
 
     def close(self) -> None:
         """End all workers; running jobs are lost, which is harmless: a job can be run again."""
+        self._closing = True
         for sandbox in self._all:
             sandbox.close()
         self._threads.shutdown(wait=True, cancel_futures=True)
@@ -91,7 +93,7 @@ class Executor:
                 if log is not None:
                     with self._speaking:
                         log.ended(job, attempt, outcome)
-                if outcome.kind not in RESOURCE_OUTCOMES:
+                if outcome.kind not in RESOURCE_OUTCOMES or self._closing:
                     break
                 limits = limits.times(RETRY_FACTOR)
             return outcome

@@ -94,5 +94,5 @@ class Sandbox(Protocol):
         ...
 
     def close(self) -> None:
-        """End the worker. Safe to call twice."""
+        """End the worker. Safe to call twice, and from another thread: a job that is running then ends as ``crash``."""
         ...

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from contextlib import suppress
 from typing import IO
@@ -27,7 +28,7 @@ _PASSED_ON = ("HYPOSCREEN_NO_NUMBA", "NUMBA_CACHE_DIR", "NUMBA_CPU_NAME", "LD_LI
 
 
 class ProcessSandbox:
-    """One worker process, started on first use and again after a crash. Use from one thread at a time."""
+    """One worker process, started on first use and again after a crash. One thread runs jobs; any thread may close."""
 
     confines = "separate process; wall-clock and memory limits; constructed environment; no kernel confinement"
 
@@ -35,6 +36,7 @@ class ProcessSandbox:
         self._threads = threads
         self._process: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None
+        self._running = threading.RLock()
 
     @property
     def pid(self) -> int | None:
@@ -43,14 +45,27 @@ class ProcessSandbox:
 
     def run(self, job: Job, limits: Limits) -> Outcome:
         """See :class:`~.base.Sandbox`."""
+        with self._running:
+            return self._run(job, limits)
+
+    def close(self) -> None:
+        """End the worker and everything it started."""
+        # Killed first: a thread that waits for its answer then hears the end of the pipe and lets go of the lock.
+        self._kill()
+        while not self._running.acquire(timeout=0.1):
+            self._kill()
+        try:
+            self._release()
+        finally:
+            self._running.release()
+
+    def _run(self, job: Job, limits: Limits) -> Outcome:
         started = time.monotonic()
         process = self._start()
         body = json.dumps({"job": job.to_json(), "memory_bytes": limits.memory_bytes}).encode()
         deadline = started + limits.wall_seconds
         try:
-            assert process.stdin is not None
-            process.stdin.write(HEADER.pack(len(body), 0) + body)
-            process.stdin.flush()
+            self._write(process, HEADER.pack(len(body), 0) + body, deadline)
             lengths = HEADER.unpack(self._read(process, HEADER.size, deadline))
             reply = json.loads(self._read(process, lengths[0], deadline))
             payload = self._read(process, lengths[1], deadline)
@@ -69,11 +84,15 @@ class ProcessSandbox:
         vectors = {name: values[end - n : end] for (name, n), end in zip(reply["vectors"].items(), ends, strict=True)}
         return Outcome("ok", seconds, value=reply["value"], vectors=vectors)
 
-    def close(self) -> None:
-        """End the worker and everything it started."""
+    def _kill(self) -> None:
+        process = self._process
+        if process is not None and process.returncode is None:
+            with suppress(ProcessLookupError, PermissionError):  # macOS says so of a group that has just ended
+                os.killpg(process.pid, signal.SIGKILL)
+
+    def _release(self) -> None:
         if self._process is not None:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+            self._kill()
             self._process.wait()
             for stream in (self._process.stdin, self._process.stdout, self._log):
                 if stream is not None:
@@ -94,6 +113,19 @@ class ProcessSandbox:
                 start_new_session=True,  # Ctrl-C is for the loop, which ends its workers itself
             )
         return self._process
+
+    @staticmethod
+    def _write(process: subprocess.Popen[bytes], data: bytes, deadline: float) -> None:
+        """A worker that stopped reading must not hold up the loop, so writing has a deadline too."""
+        assert process.stdin is not None
+        fd = process.stdin.fileno()
+        os.set_blocking(fd, False)
+        rest = memoryview(data)
+        while rest:
+            _, ready, _ = select.select([], [fd], [], max(0.0, deadline - time.monotonic()))
+            if not ready:
+                raise TimeoutError
+            rest = rest[os.write(fd, rest[: 1 << 16]) :]
 
     @staticmethod
     def _read(process: subprocess.Popen[bytes], size: int, deadline: float) -> bytes:
