@@ -1,5 +1,6 @@
 """Settings of a working folder: ``screen.toml`` < ``SCREEN_*`` in the environment < flags. Secrets are never settings."""
 
+import json
 import os
 import tomllib
 from collections.abc import Mapping
@@ -79,14 +80,15 @@ def write_config(folder: Path, config: Config) -> Path:
     ]
     for f in fields(Config):
         value = getattr(config, f.name)
-        lines.append(f'{f.name} = "{_escape(value)}"' if isinstance(value, str) else f"{f.name} = {value}")
-    with path.open("x", encoding="utf-8") as out:
-        out.write("\n".join(lines) + "\n")
+        # A JSON string is a TOML string, line breaks and quotes included.
+        lines.append(f"{f.name} = {json.dumps(value) if isinstance(value, str) else value}")
+    if path.exists():
+        raise FileExistsError(path)
+    # Whole or not at all: half a file of settings would open another run after a kill.
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    partial.replace(path)
     return path
-
-
-def _escape(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def _read(path: Path) -> dict[str, Any]:
