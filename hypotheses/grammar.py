@@ -50,12 +50,12 @@ class Grammar:
 
     @cached_property
     def combinations(self) -> tuple[tuple[TestKind, Annotation], ...]:
-        """Every (test kind, annotation) that belong together, in a fixed order."""
+        """Every (test kind, annotation) that belong together and have a view in this cache, in a fixed order."""
         return tuple(
             (kind, annotation)
             for annotation in (self.annotations[name] for name in sorted(self.annotations))
             for kind in CATALOGUE.values()
-            if kind.entity == annotation.kind
+            if kind.entity == annotation.kind and n_views(kind, self.n_layers, self.n_axes)
         )
 
     @cached_property
@@ -131,11 +131,14 @@ class Grammar:
                 f"test '{kind.name}' needs a {kind.entity}, and '{annotation.name}' is a {annotation.kind}; "
                 f"choose another test for it"
             )
+        if not n_views(kind, self.n_layers, self.n_axes):
+            raise OutsideGrammarError(f"test '{kind.name}' needs more layers than the {self.n_layers} of this cache")
         layers, coordinates = self.options(kind)
         _choose("layers", proposal.layers, layers)
         _choose("coordinates", proposal.coordinates, coordinates)
         _choose("direction", proposal.direction, DIRECTIONS)
-        if not isinstance(proposal.prior, int | float) or not 0 <= proposal.prior <= 1:
+        number = isinstance(proposal.prior, int | float) and not isinstance(proposal.prior, bool)
+        if not number or not 0 <= proposal.prior <= 1:
             raise OutsideGrammarError(f"prior is {proposal.prior!r}; it must be a probability from 0 to 1")
         return self.spec(Sentence(kind.name, annotation.name, proposal.layers, proposal.coordinates))
 

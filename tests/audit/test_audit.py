@@ -22,7 +22,8 @@ def annotations(tmp_path: Path) -> Path:
     folder = tmp_path / "annotations"
     folder.mkdir()
     (folder / "annotations.toml").write_text(
-        '[sets]\nfile = "sets.gmt"\nkind = "gene_set"\nsource = "test"\nversion = "1"\nlicence = "CC0-1.0"\nprovenance = "external"\n'
+        '[sets]\nfile = "sets.gmt"\nkind = "gene_set"\nsource = "test"\nversion = "1"\n'
+        'licence = "CC0-1.0"\nprovenance = "external"\n'
     )
     from hyposcreen.hypotheses.annotations import DEMO, load_annotations
 

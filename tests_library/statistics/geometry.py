@@ -32,7 +32,12 @@ def _prepare_cohesion(geometry: Geometry, entity: Entity) -> Prepared:
 
 
 def layer_contrasts(n_layers: int) -> dict[str, NDArray[np.int64]]:
-    """Integer weights over layers that sum to 0: net change, linear trend, and bend (quadratic), int64 [L] each."""
+    """Integer weights over layers that sum to 0: net change, linear trend, and bend (quadratic), int64 [L] each.
+
+    One layer has no contrast.
+    """
+    if n_layers < 2:
+        return {}
     q = np.arange(n_layers)
     change = np.zeros(n_layers, np.int64)
     change[0], change[-1] = -1, 1

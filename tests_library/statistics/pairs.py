@@ -12,8 +12,8 @@ WINDOWS = ((2, 7), (1, 10))
 
 
 def windows(n_axes: int) -> tuple[tuple[int, int], ...]:
-    """The windows that fit into ``n_axes`` axes."""
-    return tuple(w for w in WINDOWS if w[1] <= n_axes)
+    """The windows that fit into ``n_axes`` axes; all axes where the embedding is too narrow for any of them."""
+    return tuple(w for w in WINDOWS if w[1] <= n_axes) or ((1, n_axes),)
 
 
 def _prepare_copole(geometry: Geometry, entity: Entity) -> Prepared:
