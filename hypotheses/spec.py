@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
+from ..tests_library.nulls import NULLS
 from .canonical import sha256_of
 
 
@@ -32,7 +33,7 @@ class TestSpec:
     coordinates: str
     """Coordinate option of the grammar: ``all``, a band, or one coordinate."""
     alternative: str
-    nulls: tuple[str, ...] = ("gene_label", "stratified")
+    nulls: tuple[str, ...] = tuple(NULLS)
     """Companion nulls; a claim uses the largest p."""
     scan: str = "max_t"
     """How views are combined into one p-value."""

@@ -4,6 +4,7 @@ Every null here permutes which gene stands for which; none treats gene pairs, la
 A claim uses the largest p over its companion nulls.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,8 +38,44 @@ NULLS: dict[str, NullModel] = {
         destroys="which gene of a stratum carries which label",
         assumes="under the null, labels are exchangeable among genes of like expression and detection",
     ),
+    "family_block": NullModel(
+        name="family_block",
+        preserves="all that stratified preserves, and gene families: paralogs and subunits of a complex move as one block",
+        destroys="which family of a size carries which labels; which single gene of a stratum carries which",
+        assumes="under the null, labels are exchangeable among families of equal size, and single genes of like expression",
+    ),
 }
 """Companion nulls by name, in the order in which they are drawn."""
+
+
+@dataclass(frozen=True, eq=False)
+class Exchange:
+    """What may stand in for what: strata [n] of equal rights, and units [n] that move as one (``None``: single genes)."""
+
+    strata: NDArray[np.int64]
+    units: NDArray[np.int64] | None = None
+
+
+def exchange(
+    null: str, expression: NDArray[np.float64], detection: NDArray[np.float64], families: Sequence[str]
+) -> Exchange:
+    """The exchange rule of ``null`` on a universe: covariates float64 [n], one family label a gene.
+
+    ``family_block``: families of equal size swap places whole, genes in their order in the universe. Where at least 20
+    families share a size (in practice size 1) they are stratified by mean expression and detection like single genes.
+    A family whose size is unique in the universe cannot move; its labels then cannot make a statistic extreme.
+    """
+    if null != "family_block":
+        return Exchange(strata(null, expression, detection))
+    _, units = np.unique(np.asarray(families), return_inverse=True)
+    sizes = np.bincount(units)
+    means = [np.bincount(units, weights=x) / sizes for x in (expression, detection)]
+    by_unit = np.zeros(len(sizes), dtype=np.int64)
+    for size in np.unique(sizes).tolist():
+        rows = np.flatnonzero(sizes == size)
+        fine = strata("stratified", means[0][rows], means[1][rows])
+        by_unit[rows] = size * (MAX_STRATA + 1) + fine
+    return Exchange(by_unit[units], units.astype(np.int64))
 
 
 def strata(null: str, expression: NDArray[np.float64], detection: NDArray[np.float64]) -> NDArray[np.int64]:

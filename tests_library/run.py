@@ -12,18 +12,20 @@ from numpy.typing import NDArray
 
 from .engine.bank import Bank, bank_key
 from .engine.maxt import Moments, exceedances, moments, standardise
-from .nulls import strata
+from .nulls import exchange
 from .spaces import Geometry
 from .statistics.base import Entity, Prepared, TestKind, View
 
 
 @dataclass(frozen=True, eq=False)
 class Covariates:
-    """What the nulls and keys need to know of the universe: symbols, mean expression and detection, each [n]."""
+    """What the nulls and keys need to know of the universe: symbols, mean expression, detection and family, each [n]."""
 
     symbols: tuple[str, ...]
     expression: NDArray[np.float64]
     detection: NDArray[np.float64]
+    families: tuple[str, ...] = ()
+    """Empty means that every gene is a family of its own."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,8 @@ def scan(
 
 def null_bank(covariates: Covariates, null: str, seed: int) -> Bank:
     """The bank every hypothesis on this universe shares under ``null``."""
-    groups = strata(null, covariates.expression, covariates.detection)
-    return Bank(bank_key(seed, null, covariates.symbols, groups), groups)
+    rule = exchange(null, covariates.expression, covariates.detection, covariates.families or covariates.symbols)
+    return Bank(bank_key(seed, null, covariates.symbols, rule.strata, rule.units), rule.strata, rule.units)
 
 
 def _one_null(

@@ -62,7 +62,8 @@ class Bench:
             usable = np.flatnonzero(cache.genes.usable).astype(np.int64)
             geometry = Geometry(cache.layers, usable, rows, families, job["n_axes"], shared)
             symbols = tuple(cache.genes.symbol[r] for r in universe)
-            covariates = Covariates(symbols, cache.genes.mean_expression[rows], cache.genes.detection[rows])
+            genes, kin = cache.genes, tuple(families[r] for r in universe)
+            covariates = Covariates(symbols, genes.mean_expression[rows], genes.detection[rows], kin)
             self._geometries[name] = (geometry, covariates)
             while len(self._geometries) > _GEOMETRIES:
                 self._geometries.popitem(last=False)

@@ -23,13 +23,16 @@ _CACHE_BYTES = 96 << 20
 
 @dataclass(frozen=True, eq=False)
 class Bank:
-    """Arrangements of ``n`` genes within strata.
+    """Arrangements of ``n`` genes within strata, gene by gene or in whole units.
 
-    ``strata`` is int64 [n]; equal numbers may be exchanged. ``key`` are the two 32-bit words of the Philox key.
+    ``strata`` is int64 [n]; equal numbers may be exchanged. ``units``, int64 [n], makes genes with equal numbers move
+    together: all units of a stratum have the same size, and the t-th gene of one is played by the t-th of another.
+    ``key`` are the two 32-bit words of the Philox key. Raises ``ValueError`` for a stratum of units of unequal size.
     """
 
     key: tuple[int, int]
     strata: NDArray[np.int64]
+    units: NDArray[np.int64] | None = None
 
     @property
     def n(self) -> int:
@@ -37,9 +40,14 @@ class Bank:
         return len(self.strata)
 
     @cached_property
+    def _movers(self) -> "_Units | None":
+        return None if self.units is None else _Units.of(self.units, self.strata)
+
+    @cached_property
     def _order(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        order = np.argsort(self.strata, kind="stable").astype(np.int64)
-        _, sizes = np.unique(self.strata, return_counts=True)
+        strata = self.strata if self._movers is None else self._movers.strata
+        order = np.argsort(strata, kind="stable").astype(np.int64)
+        _, sizes = np.unique(strata, return_counts=True)
         return order, sizes.astype(np.int64)
 
     def arrangements(self, start: int, stop: int) -> NDArray[np.int32]:
@@ -48,18 +56,57 @@ class Bank:
             raise ValueError(f"arrangements {start}..{stop} is not a forward range from 0")
         order, sizes = self._order
         fill = _fill_loop if HAVE_NUMBA else _fill_numpy
-        out = np.empty((stop - start, self.n), dtype=np.int32)
+        out = np.empty((stop - start, len(order)), dtype=np.int32)
         fill(out, start, order, sizes, np.uint64(self.key[0]), np.uint64(self.key[1]))
-        return out
+        return out if self._movers is None else self._movers.genes(out)
 
     def blocks(self, m: int) -> list[tuple[int, int]]:
         """The ranges that cover arrangements 0 … m (m null draws and the observed one)."""
         return [(s, min(s + BLOCK, m + 1)) for s in range(0, m + 1, BLOCK)]
 
 
-def bank_key(seed: int, null: str, symbols: tuple[str, ...], strata: NDArray[np.int64]) -> tuple[int, int]:
-    """The Philox key of a bank: the first 64 bits of sha256 over seed, null name, gene names in order, and strata."""
-    text = "\x1f".join((str(seed), null, "\x1e".join(symbols), ",".join(map(str, strata.tolist()))))
+@dataclass(frozen=True, eq=False)
+class _Units:
+    """Units as rows of genes: ``members`` [genes sorted by unit], ``start`` and ``strata`` by unit."""
+
+    members: NDArray[np.int64]
+    start: NDArray[np.int64]
+    strata: NDArray[np.int64]
+    unit_of: NDArray[np.int64]
+    offset: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, units: NDArray[np.int64], strata: NDArray[np.int64]) -> "_Units":
+        _, unit_of, sizes = np.unique(units, return_inverse=True, return_counts=True)
+        members = np.argsort(unit_of, kind="stable").astype(np.int64)
+        start = (np.cumsum(sizes) - sizes).astype(np.int64)
+        by_unit = strata[members[start]]
+        for stratum in np.unique(by_unit).tolist():
+            if len(np.unique(sizes[by_unit == stratum])) > 1:
+                raise ValueError(
+                    f"stratum {stratum} mixes units of different size; they cannot stand in for each other"
+                )
+        offset = np.empty(len(units), dtype=np.int64)
+        offset[members] = np.arange(len(units)) - start[unit_of[members]]
+        return cls(members, start, by_unit, unit_of.astype(np.int64), offset)
+
+    def genes(self, units: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Arrangements of units [P, U] → arrangements of genes [P, n]."""
+        places: NDArray[np.int64] = self.start[units[:, self.unit_of]] + self.offset
+        arranged: NDArray[np.int32] = self.members[places].astype(np.int32)
+        return arranged
+
+
+def bank_key(
+    seed: int,
+    null: str,
+    symbols: tuple[str, ...],
+    strata: NDArray[np.int64],
+    units: NDArray[np.int64] | None = None,
+) -> tuple[int, int]:
+    """The Philox key of a bank: the first 64 bits of sha256 over seed, null, gene names in order, strata and units."""
+    groups = [strata] if units is None else [strata, units]
+    text = "\x1f".join((str(seed), null, "\x1e".join(symbols), *(",".join(map(str, g.tolist())) for g in groups)))
     digest = hashlib.sha256(text.encode()).digest()
     return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:8], "little")
 
