@@ -93,8 +93,10 @@ def _auroc_loop(  # noqa: PLR0912 - one compiled loop over folds, genes and coor
     negative = np.ones(n, np.int64)  # by place in ``order``
     score = np.empty(n, np.int64)
     place = np.empty(n, np.int64)
+    by_place = np.empty((n, d), np.int64)
     for q in range(n):
         place[order[q]] = q
+        by_place[q] = weights[order[q]]
     for p in range(arrangements.shape[0]):
         total[:] = 0
         for i in members:
@@ -110,7 +112,7 @@ def _auroc_loop(  # noqa: PLR0912 - one compiled loop over folds, genes and coor
             for q in range(starts[f], starts[f + 1]):
                 s = np.int64(0)
                 for c in range(d):
-                    s += weights[order[q], c] * total[f, c]
+                    s += by_place[q, c] * total[f, c]
                 score[q] = s
         for i in members:
             a = arrangements[p, i]

@@ -174,17 +174,25 @@ def _gram_moments_loop(
     squares: NDArray[np.int64],
 ) -> None:
     views = table.shape[2]
-    row = np.empty(views, np.int64)
+    m = len(members)
+    sums = np.empty((m, views), np.int64)
     for p in range(arrangements.shape[0]):
-        for i in members:
-            a = arrangements[p, i]
-            row[:] = 0
-            for j in members:
-                b = arrangements[p, j]
+        for i in range(m):
+            a = arrangements[p, members[i]]
+            for v in range(views):
+                g = np.int64(table[a, a, v])
+                sums[i, v] = g
+                squares[p, v] += g * g
+        for i in range(m):
+            a = arrangements[p, members[i]]
+            for j in range(i):  # the matrix is symmetric: each pair is read once and counted twice
+                b = arrangements[p, members[j]]
                 for v in range(views):
                     g = np.int64(table[a, b, v])
-                    row[v] += g
-                    squares[p, v] += g * g
+                    sums[i, v] += g
+                    sums[j, v] += g
+                    squares[p, v] += 2 * g * g
+        for i in range(m):
             for v in range(views):
-                total[p, v] += row[v]
-                rows_sq[p, v] += row[v] * row[v]
+                total[p, v] += sums[i, v]
+                rows_sq[p, v] += sums[i, v] * sums[i, v]
