@@ -33,7 +33,8 @@ _DTYPES = {
     **dict.fromkeys(("iteration", "k", "m", "n_genes", "n_entity", "attempts"), "Int64"),
     **dict.fromkeys(
         ("statistic", "effect", "null_mean", "p_raw", "p_scan", "q_bh", "q_by", "p_holm", "p_confirm",
-         "p_confirm_adj", "p_u_adj", "p_h_adj", "prior", "min_effect"), "float64",
+         "p_confirm_adj", "p_u_adj", "p_h_adj", "prior", "min_effect", "level_lond", "level_saffron", "e_value"),
+        "float64",
     ),
     "promoted": "bool",
 }  # fmt: skip

@@ -391,3 +391,10 @@ class Row:
     cache_digest: str
     views: tuple[Mapping[str, Any], ...]
     attempts: int
+    level_lond: float | None = None
+    """The level LOND (run's alpha) would have given this row at its place in the order of testing. Printed only: an
+    adaptive proposer voids it. ``None`` for a row without a counted result, as in the two columns below."""
+    level_saffron: float | None = None
+    """The same for SAFFRON."""
+    e_value: float | None = None
+    """p_scan calibrated, 1 / (2·√p_scan): e-values of a run may be averaged. Printed only, exploratory like q_bh."""

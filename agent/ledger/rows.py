@@ -1,13 +1,14 @@
 """Projections → the rows a reader sees."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, Select, func, select
 
 from ...tests_library.multiplicity import printed_columns
+from ...tests_library.online import calibrate, lond, saffron
 from .errors import EXIT_VERIFICATION, LedgerError
 from .records import Row
 from .schema import ATTEMPT, HYPOTHESIS, LOOK_RESULT, PROMOTION, RESULT, RUN, VERDICT, VIEW_RESULT
@@ -23,8 +24,8 @@ Columns = Mapping[str, Any]
 def all_rows(connection: Connection, views: bool) -> tuple[Row, ...]:
     """Every hypothesis in order of registration, q-values and all."""
     parts = _Parts.read(connection, views)
-    tested = frozenset(id_ for id_, result in parts.results.items() if result["status"] in _COUNTED)
-    return _with_multiplicity([_row(hypothesis, parts) for hypothesis in parts.hypotheses], tested)
+    order = {id_: result["seq"] for id_, result in parts.results.items() if result["status"] in _COUNTED}
+    return _with_multiplicity([_row(hypothesis, parts) for hypothesis in parts.hypotheses], order, parts.alpha)
 
 
 def one_row(connection: Connection, id_: str) -> Row | None:
@@ -43,6 +44,8 @@ class _Parts:
     """The projections of one moment, keyed by hypothesis."""
 
     cache_digest: str
+    alpha: float | None
+    """The run's; ``None`` before a run is opened."""
     hypotheses: tuple[Columns, ...]
     results: Mapping[str, Columns]
     verdicts: Mapping[str, Columns]
@@ -66,6 +69,7 @@ class _Parts:
                 by_view.setdefault(view.pop("id"), []).append(view)
         return cls(
             cache_digest=connection.scalar(select(RUN.c.cache_digest)) or "",
+            alpha=connection.scalar(select(RUN.c.alpha)),
             hypotheses=tuple(read(select(HYPOTHESIS).order_by(HYPOTHESIS.c.seq))),
             results={row["id"]: row for row in read(select(RESULT))},
             verdicts={row["id"]: row for row in read(select(VERDICT))},
@@ -144,12 +148,29 @@ def _deciding(route: str | None, look: Mapping[str, Columns | None]) -> Columns 
     return min(candidates, key=lambda found: float(found["p_adj"]), default=None)
 
 
-def _with_multiplicity(rows: list[Row], tested: frozenset[str]) -> tuple[Row, ...]:
-    places = [(index, row.p_scan) for index, row in enumerate(rows) if row.id in tested and row.p_scan is not None]
+def _with_multiplicity(rows: list[Row], order: Mapping[str, int], alpha: float | None) -> tuple[Row, ...]:
+    """The columns that need every counted row. ``order`` is the ledger place of each counted result."""
+    places = sorted((order[row.id], index) for index, row in enumerate(rows) if row.id in order)
+    in_order = [rows[index] for _, index in places]
     try:
-        adjusted = printed_columns([p for _, p in places])
+        columns = _printed([row.p_scan or 0.0 for row in in_order], alpha)
     except ValueError as error:
         raise LedgerError(f"the result table was edited: {error}; verify the ledger", EXIT_VERIFICATION) from error
-    for (index, _), bh, by, holm in zip(places, adjusted["bh"], adjusted["by"], adjusted["holm"], strict=True):
-        rows[index] = replace(rows[index], q_bh=bh, q_by=by, p_holm=holm)
+    for number, (_, index) in enumerate(places):
+        numbers: dict[str, Any] = {name: values[number] for name, values in columns.items()}
+        rows[index] = replace(rows[index], **numbers)
     return tuple(rows)
+
+
+def _printed(p: list[float], alpha: float | None) -> dict[str, Sequence[float]]:
+    """Column → one value a counted row, for p in the order of testing. For the eye, never for a decision."""
+    adjusted = printed_columns(p)
+    columns: dict[str, Sequence[float]] = {
+        "q_bh": adjusted["bh"],
+        "q_by": adjusted["by"],
+        "p_holm": adjusted["holm"],
+        "e_value": [calibrate(value) for value in p],
+    }
+    if alpha is None:
+        return columns
+    return columns | {"level_lond": lond(p, alpha).levels, "level_saffron": saffron(p, alpha).levels}

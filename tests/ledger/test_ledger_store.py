@@ -15,6 +15,7 @@ from hyposcreen.agent.ledger.chain import GENESIS
 from hyposcreen.agent.ledger.errors import LedgerError
 from hyposcreen.agent.ledger.store import Ledger, open_ledger
 from hyposcreen.agent.ledger.verify import verify
+from hyposcreen.tests_library.online import calibrate, lond, saffron
 
 
 def sql(path: Path, *statements: str) -> list[tuple[object, ...]]:
@@ -355,7 +356,34 @@ def test_rows_say_what_the_entries_say(full):
     assert first.views[0]["z"] == 3.25
     assert (third.verdict, third.reason, third.min_effect) == ("untestable", "three genes", 0.58)
     assert (third.p_scan, third.k, third.m, third.effect, third.q_bh, third.n_genes) == (1.0, 0, 0, None, None, 100)
+    assert (third.level_lond, third.level_saffron, third.e_value) == (None, None, None)
+    assert (fourth.level_lond, fourth.level_saffron, fourth.e_value) == (None, None, None)
     assert (fourth.verdict, fourth.p_scan, fourth.route, fourth.reason) == ("registered", None, None, "")
+
+
+def test_online_levels_follow_the_order_of_testing_and_the_alpha_of_the_run(ledger, make):
+    ledger.append(make.run_opened(alpha=0.2), *(make.registered(number) for number in (1, 2, 3, 4)))
+    k = {2: 0, 4: 99, 3: 49, 1: 9}
+    for number, draws in k.items():
+        ledger.append(make.tested(number, m=99, k=draws, p_scan=(draws + 1) / 100))
+    rows = {row.id: row for row in ledger.rows()}
+    tested = [rows[f"H{number:04d}"] for number in k]
+    p = [row.p_scan for row in tested]
+    assert [row.level_lond for row in tested] == list(lond(p, 0.2).levels)
+    assert [row.level_saffron for row in tested] == list(saffron(p, 0.2).levels)
+    assert [row.e_value for row in tested] == [5.0, 0.5, calibrate(0.5), calibrate(0.1)]
+    assert ledger.row("H0003") == rows["H0003"]
+
+
+def test_a_failed_row_takes_its_turn_with_p_one(ledger, make):
+    ledger.append(make.run_opened(), make.registered(1), make.registered(2), make.registered(3))
+    ledger.append(make.tested(1, status="failed", reason="crash", m=0, k=0, p_scan=1.0, p_raw=1.0, views=()))
+    ledger.append(make.tested(2, status="invalid", reason="circular", m=0, k=0, p_scan=1.0, p_raw=1.0, views=()))
+    ledger.append(make.tested(3))
+    failed, invalid, third = ledger.rows()
+    assert (failed.e_value, invalid.e_value, invalid.level_lond) == (0.5, None, None)
+    assert (failed.level_lond, third.level_lond) == lond([1.0, 0.05], 0.05).levels
+    assert (failed.level_saffron, third.level_saffron) == saffron([1.0, 0.05], 0.05).levels
 
 
 def test_a_tested_row_without_verdict_is_screened(ledger, make):
