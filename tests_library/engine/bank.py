@@ -112,22 +112,26 @@ def bank_key(
 
 
 class BankCache:
-    """Keeps the blocks of the last banks used, up to a fixed number of bytes; arrangements are the same without it."""
+    """Keeps blocks up to a fixed number of bytes; arrangements are the same without it.
+
+    What came first stays. Every scan reads the blocks of its banks in the same order, and dropping the oldest would then
+    drop each block just before it is needed again.
+    """
 
     def __init__(self, limit_bytes: int = _CACHE_BYTES) -> None:
-        self._limit = limit_bytes
+        self._room = limit_bytes
         self._blocks: dict[tuple[tuple[int, int], int, int, int], NDArray[np.int32]] = {}
 
     def get(self, bank: Bank, start: int, stop: int) -> NDArray[np.int32]:
-        """``bank.arrangements(start, stop)``, remembered, read-only."""
+        """``bank.arrangements(start, stop)``, remembered where there is room, read-only."""
         name = (bank.key, bank.n, start, stop)
-        block = self._blocks.pop(name, None)
-        if block is None:
-            block = bank.arrangements(start, stop)
-            block.flags.writeable = False
-        self._blocks[name] = block
-        while len(self._blocks) > 1 and sum(b.nbytes for b in self._blocks.values()) > self._limit:
-            self._blocks.pop(next(iter(self._blocks)))
+        if name in self._blocks:
+            return self._blocks[name]
+        block = bank.arrangements(start, stop)
+        block.flags.writeable = False
+        if block.nbytes <= self._room:
+            self._room -= block.nbytes
+            self._blocks[name] = block
         return block
 
 
