@@ -54,7 +54,12 @@ def make_world(
     usable = np.setdiff1d(np.arange(rows), masked)
     universe = usable if universe is None else universe
     families = [f"family{i // 3}" for i in range(rows)]
-    covariates = Covariates(tuple(f"GENE{i}" for i in universe), rng.random(rows)[universe], rng.random(rows)[universe])
+    covariates = Covariates(
+        tuple(f"GENE{i}" for i in universe),
+        rng.random(rows)[universe],
+        rng.random(rows)[universe],
+        tuple(families[i] for i in universe),
+    )
     return World(layers, usable, universe, families, covariates, Geometry(layers, usable, universe, families, 10))
 
 

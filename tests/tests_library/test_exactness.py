@@ -1,13 +1,14 @@
 """The claim of the product: every p-value is exact or conservative for its stated null."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hyposcreen.tests_library.catalogue import CATALOGUE
 from hyposcreen.tests_library.engine.maxt import exceedances, moments, p_value, standardise
-from hyposcreen.tests_library.nulls import strata
-from hyposcreen.tests_library.run import Covariates, scan
+from hyposcreen.tests_library.nulls import NULLS, strata
+from hyposcreen.tests_library.run import scan
 from hyposcreen.tests_library.statistics.base import Entity
 from scipy.stats import binom
 
@@ -117,7 +118,7 @@ def test_rejects_at_its_level_when_nothing_is_there(kind, world, entity_of):
     w = world(rows=50, n_layers=2, seed=33)
     rng = np.random.default_rng(34)
     entities = [entity_of(kind, w, rng) for _ in range(400)]
-    count = rejections(kind, w, entities, ("gene_label", "stratified"))
+    count = rejections(kind, w, entities, tuple(NULLS))
     low, high = binom.interval(0.999, 400, 0.05)
     for null, k in count.items():
         assert low <= k <= high, (null, k)
@@ -134,8 +135,7 @@ def confounded(world, kind):
         layers = [(X * flat).astype(np.float32) for X in w.layers]
     else:
         layers = [(X + np.outer(expression / 15, direction)).astype(np.float32) for X in w.layers]
-    symbols = w.covariates.symbols
-    w.covariates = Covariates(symbols, expression, rng.random(100))
+    w.covariates = replace(w.covariates, expression=expression, detection=rng.random(100))
     w.geometry = w.again(layers=layers)
     groups = strata("stratified", w.covariates.expression, w.covariates.detection)
     of_stratum = np.array([expression[groups == g].mean() for g in range(groups.max() + 1)])
@@ -179,7 +179,7 @@ def test_a_scan_has_one_p_and_no_view_can_beat_it(world):
         kind,
         Entity("gene_set", members=members),
         subsets=subsets,
-        nulls=("gene_label", "stratified"),
+        nulls=tuple(NULLS),
         m=199,
         seed=1,
     ):

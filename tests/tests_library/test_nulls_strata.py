@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hyposcreen.tests_library.nulls import NULLS, strata
+from hyposcreen.tests_library.nulls import NULLS, exchange, strata
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -56,4 +56,5 @@ def test_declarations_carry_their_own_name():
     assert all(null.name == name for name, null in NULLS.items())
     for null in NULLS.values():
         assert all((null.preserves, null.destroys, null.assumes))
-        strata(null.name, np.arange(30.0), np.arange(30.0))
+        rule = exchange(null.name, np.arange(30.0), np.arange(30.0), [f"f{i // 2}" for i in range(30)])
+        assert len(rule.strata) == 30
