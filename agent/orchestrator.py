@@ -73,6 +73,11 @@ def open_run(project: Project, ledger: Ledger) -> RunOpened:
         plan = _plan(project)
         ledger.append(plan)
     check_inputs(project, plan)
+    if plan.version != __version__ and not ledger.records(RunClosed):
+        raise UserError(
+            f"{ledger.path} was opened by hyposcreen {plan.version} and is not finished, and this is {__version__}, whose "
+            f"numbers may differ; go on with version {plan.version}, or start a new run in another folder"
+        )
     return plan
 
 
