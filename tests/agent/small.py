@@ -1,4 +1,4 @@
-"""A project small enough to run whole in a second or two: a corner of the demo cache, nine annotations, few permutations.
+"""A project small enough to run whole in a second or two: a corner of the demo cache, seven annotations, few permutations.
 
 Both test folders load this file by path, because test modules cannot import each other here.
 """
@@ -27,8 +27,7 @@ from hyposcreen.embeddings_cache.genes import GeneTable
 from hyposcreen.embeddings_cache.store import SHIPPED, STORE, open_cache, write_cache
 from hyposcreen.hypotheses.annotations import DEMO, Annotation, load_annotations
 
-SETS = ("b_cells", "cytosolic_translation", "housekeeping", "housekeeping_half_1", "mitochondrial_biogenesis",
-        "random_b_cells", "t_cells")  # fmt: skip
+SETS = ("b_cells", "housekeeping", "housekeeping_half_1", "random_b_cells", "t_cells")
 PAIRS = "immune_signalling"
 EDGES = "tf_targets"
 N_GENES, N_LAYERS, DIM = 320, 3, 16

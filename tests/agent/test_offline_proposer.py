@@ -52,7 +52,7 @@ def all_offers(finished: Any) -> Any:
     return offered(finished)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(data=st.data(), count=st.integers(1, 8), seed=st.integers(0, 2**63 - 1))
 def test_it_says_only_what_is_offered_and_never_twice(all_offers: Any, data: Any, count: int, seed: int) -> None:
     digest = data.draw(digests(all_offers))
@@ -76,7 +76,7 @@ def test_it_says_only_what_is_offered_and_never_twice(all_offers: Any, data: Any
     assert OfflineProposer(seed).propose(digest, count) == said
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(data=st.data())
 def test_it_says_something_as_long_as_a_combination_is_left(all_offers: Any, data: Any) -> None:
     digest = data.draw(digests(all_offers))
