@@ -6,6 +6,7 @@ genes are sealed; it hands out rows of one :class:`Side` at a time.
 
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property
@@ -16,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..embeddings_cache.errors import CacheError
+from ..embeddings_cache.families import gene_families
 from ..embeddings_cache.split import EXPLORE, SEALED, split_digest, split_genes
-from ..embeddings_cache.store import Cache, find_cache, open_cache
+from ..embeddings_cache.store import SHIPPED, Cache, find_cache, list_caches, open_cache
 from ..hypotheses.annotations import (
     Annotation,
     AnnotationError,
@@ -28,8 +30,9 @@ from ..hypotheses.annotations import (
 )
 from ..hypotheses.grammar import Grammar, make_grammar
 from ..hypotheses.spec import TestSpec
-from ..hypotheses.validity import Facts, Finding, check
+from ..hypotheses.validity import Facts, Finding, Universe, check, freedom
 from ..tests_library.catalogue import CATALOGUE
+from ..tests_library.nulls import NULLS, exchange
 from .config import LEDGER_NAME, Config
 from .errors import UserError
 from .sandbox.base import Job
@@ -64,20 +67,27 @@ class Project:
 
     @cached_property
     def grammar(self) -> Grammar:
-        """The closed grammar; what is testable is judged on genes A alone."""
-        testable = {
-            (kind.name, a.name): self._finding(kind.name, a.name) is None
+        """The closed grammar; what is testable is judged on genes A alone.
+
+        Raises :class:`UserError` where the settings allow too few draws for any row to reach its threshold.
+        """
+        findings = {
+            (kind.name, a.name): check(self.facts(kind.name, a.name))
             for a in self.annotations.values()
             for kind in CATALOGUE.values()
             if kind.entity == a.kind
         }
+        hopeless = next((f for f in findings.values() if f is not None and f.rule == "too_few_draws"), None)
+        if hopeless is not None:
+            raise UserError(f"with these settings no row could ever be confirmed: {hopeless.sentence}")
+        testable = {names: finding is None for names, finding in findings.items()}
         return make_grammar(
             tuple(self.annotations.values()), self.cache.digest, self.cache.n_layers, self.cache.dim, testable
         )
 
     def finding(self, spec: TestSpec) -> Finding | None:
         """Why a spec may not be tested, or ``None``."""
-        return self._finding(spec.test, spec.annotation)
+        return check(self.facts(spec.test, spec.annotation, spec))
 
     def rows(self, side: Side, background: str | None) -> NDArray[np.int64]:
         """Cache rows of the universe on ``side``, int64, ascending."""
@@ -158,18 +168,53 @@ class Project:
             "sealed": int((self.split == SEALED).sum()),
         }
 
-    def _finding(self, test: str, annotation: str) -> Finding | None:
-        a = self.annotations[annotation]
-        return check(
-            Facts(
-                kind=CATALOGUE[test],
-                annotation=a,
-                cache_digest=self.cache.digest,
-                n_universe=len(self.rows(Side.EXPLORE, a.background)),
-                n_entity=self.entity_size(annotation, Side.EXPLORE),
-                threshold=self.config.promote_p,
-            )
+    def facts(self, test: str, annotation: str, spec: TestSpec | None = None) -> Facts:
+        """What the validity rules may know of ``test`` on ``annotation``; without ``spec``, of a spec of the grammar."""
+        a, kind = self.annotations[annotation], CATALOGUE[test]
+        return Facts(
+            kind=kind,
+            annotation=a,
+            nulls=spec.nulls if spec else TestSpec.nulls,
+            alternative=spec.alternative if spec else kind.alternative,
+            scan=spec.scan if spec else TestSpec.scan,
+            cache_digest=self.cache.digest,
+            same_cells=self._same_cells,
+            universe=self._universes[a.background],
+            entity=self.entity(annotation, Side.EXPLORE),
+            masked=len(self._entities[annotation].masked),
+            threshold=self.config.promote_p,
+            draws=self.config.permutations_explore,
+            look_threshold=self.config.alpha / 2,
+            look_draws=self.config.permutations_look,
         )
+
+    @cached_property
+    def _universes(self) -> Mapping[str | None, Universe]:
+        """Background → the universe on genes A; made of covariates and families, never of labels."""
+        genes, kin = self.cache.genes, gene_families(self.cache.genes.symbol)
+        universes: dict[str | None, Universe] = {}
+        for background in {a.background for a in self.annotations.values()}:
+            rows = self.rows(Side.EXPLORE, background)
+            covariates = genes.mean_expression[rows], genes.detection[rows], [kin[row] for row in rows]
+            universes[background] = Universe(
+                symbols=tuple(genes.symbol[row] for row in rows),
+                freedoms={null: freedom(exchange(null, *covariates)) for null in NULLS},
+            )
+        return universes
+
+    @cached_property
+    def _same_cells(self) -> Mapping[str, str]:
+        """Digest → words, for the cells of this cache and the other known caches made of them; read where it can matter."""
+        cells = _cells_digest(self.cache)
+        if cells is None or all(a.provenance.type != "derived" for a in self.annotations.values()):
+            return {}
+        found = {cells: "the expression data"}
+        for path in [*SHIPPED.values(), *list_caches(self.folder)]:
+            with suppress(CacheError):  # a broken neighbour is no reason to stop this run
+                other = open_cache(path, verify=False)
+                if _cells_digest(other) == cells:
+                    found[other.digest] = f"the cache '{other.name}'"
+        return found
 
 
 def open_project(
@@ -200,6 +245,13 @@ def open_project(
         missing={name: tuple(e.missing) + tuple(e.masked) for name, e in entities.items()},
         _entities=entities,
     )
+
+
+def _cells_digest(cache: Cache) -> str | None:
+    """Digest of the cells a cache was made of, where its provenance says so."""
+    data = cache.manifest.get("provenance", {}).get("data")
+    digest = data.get("digest") if isinstance(data, Mapping) else None
+    return digest if isinstance(digest, str) else None
 
 
 def _split(cache: Cache, annotations: tuple[Annotation, ...], seed: int) -> NDArray[np.int8]:
