@@ -13,14 +13,15 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+from scipy.stats import permutation_test, rankdata
+from sklearn.metrics import roc_auc_score
+from threadpoolctl import threadpool_limits
+
 from hyposcreen.tests_library.engine.bank import Bank
 from hyposcreen.tests_library.engine.jit import HAVE_NUMBA
 from hyposcreen.tests_library.engine.kernels import set_sums
 from hyposcreen.tests_library.engine.maxt import exceedances, moments, p_value, standardise
 from hyposcreen.tests_library.spaces import centred_ranks, quantise
-from scipy.stats import permutation_test, rankdata
-from sklearn.metrics import roc_auc_score
-from threadpoolctl import threadpool_limits
 
 GENES, VIEWS, SIZE, PERMUTATIONS = 5_000, 120, 100, 10_000
 HOLD = {"a rank-once NumPy loop": 40, "scipy.stats.permutation_test": 5_000, "a roc_auc_score loop": 100_000}

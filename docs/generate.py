@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.schema import CreateTable
+
 from hyposcreen.agent.ledger.schema import METADATA, SCHEMA_VERSION, TRIGGERS
 from hyposcreen.cli import app
 from hyposcreen.tests_library.describe import describe_all
-from sqlalchemy.dialects import sqlite
-from sqlalchemy.schema import CreateTable
 
 HERE = Path(__file__).parent
 NOTE = "<!-- Made by docs/generate.py from the code. Do not edit. -->\n\n"
@@ -61,7 +62,7 @@ def _commands(command: Any, path: str, parts: list[str]) -> None:
     for p in command.params:
         if p.name == "help":
             continue
-        names = ", ".join(f"`{o}`" for o in p.opts) if p.param_type_name == "option" else f"`{p.human_readable_name}`"
+        names = ", ".join(f"`{o}`" for o in p.opts) if p.param_type_name == "option" else f"`{(p.metavar or p.name).upper()}`"
         rows.append(f"| {names} | {getattr(p, 'help', None) or ''} |")
     if rows:
         parts.append("| option | meaning |\n|---|---|\n" + "\n".join(rows) + "\n")

@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+
 from hyposcreen.agent.ledger import connection
 
 _NAME = "hyposcreen_small_project"

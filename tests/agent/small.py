@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from hyposcreen.agent import session
 from hyposcreen.agent.config import load_config
 from hyposcreen.agent.executor import Executor

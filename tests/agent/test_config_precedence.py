@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from hyposcreen.agent.config import Config, load_config, write_config
 from hyposcreen.agent.errors import Exit, UserError
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from hyposcreen.agent import look as looking
 from hyposcreen.agent import policy
 from hyposcreen.agent import results as res

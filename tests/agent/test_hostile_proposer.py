@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+
 from hyposcreen.agent.digest import Digest
 from hyposcreen.agent.errors import Exit, UserError
 from hyposcreen.agent.ledger.records import IterationClosed, Proposed, Registered, RunClosed

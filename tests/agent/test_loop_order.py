@@ -5,6 +5,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
+
 from hyposcreen.agent.digest import Digest
 from hyposcreen.agent.executor import Executor
 from hyposcreen.agent.ledger import records as rec

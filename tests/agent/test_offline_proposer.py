@@ -4,6 +4,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from hyposcreen.agent.digest import Digest, SeenRow, make_digest, offers
 from hyposcreen.agent.ledger import records as rec
 from hyposcreen.agent.ledger.store import Ledger
@@ -11,8 +14,6 @@ from hyposcreen.agent.project import Side
 from hyposcreen.agent.proposers.offline import OfflineProposer
 from hyposcreen.hypotheses.canonical import canonical_json
 from hyposcreen.hypotheses.grammar import DIRECTIONS
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 
 def offered(finished: Any) -> Any:

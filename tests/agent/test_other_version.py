@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from hyposcreen.agent import orchestrator
 from hyposcreen.agent.errors import Exit, UserError
 from hyposcreen.agent.ledger.store import Ledger

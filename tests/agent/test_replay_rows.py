@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from hyposcreen.agent import session
 from hyposcreen.agent.errors import Exit, UserError
 from hyposcreen.agent.ledger import records as rec

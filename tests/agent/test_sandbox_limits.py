@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from hyposcreen.agent.executor import RETRY_FACTOR, Executor
 from hyposcreen.agent.ledger import records as rec
 from hyposcreen.agent.project import Side

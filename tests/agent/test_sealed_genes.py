@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from hyposcreen.agent import progress as progress_module
 from hyposcreen.agent.digest import Digest
 from hyposcreen.agent.ledger import records as rec

@@ -10,6 +10,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+
 from hyposcreen.hypotheses.annotations import DEMO, Annotation, get, load_annotations, resolve
 
 ANNOTATIONS = load_annotations(DEMO)

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from hyposcreen.hypotheses.annotations import (
     DEMO,
     Annotation,
@@ -19,8 +22,6 @@ from hyposcreen.hypotheses.annotations import (
     resolve,
     slug,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 DEFAULTS = """
 [defaults]

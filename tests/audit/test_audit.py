@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import beta
+
 from hyposcreen import __version__
 from hyposcreen.agent.audit import World, make_plan, proportion, run_audit, summary
 from hyposcreen.agent.config import Config
 from hyposcreen.agent.errors import UserError
 from hyposcreen.agent.progress import Progress
-from scipy.stats import beta
 
 SMALL = Config(iterations=2, permutations_explore=99, permutations_look=199)
 

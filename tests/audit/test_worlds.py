@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from hyposcreen.tests_library.nulls import strata
-from hyposcreen.tests_library.worlds import confounded_world, null_world, planted_world
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare, mannwhitneyu
+
+from hyposcreen.tests_library.nulls import strata
+from hyposcreen.tests_library.worlds import confounded_world, null_world, planted_world
 
 N = 300
 SYMBOLS = tuple(f"G{i}" for i in range(N))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+
 from hyposcreen.agent import session
 from hyposcreen.cli import main
 

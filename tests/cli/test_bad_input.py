@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from hyposcreen.agent.ledger.schema import SCHEMA_VERSION
 from hyposcreen.agent.ledger.store import Ledger
 from hyposcreen.embeddings_cache.store import STORE

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from hyposcreen import __version__
 from hyposcreen.agent.config import Config
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from hyposcreen.embeddings_cache import GeneTable, preflight
 from hyposcreen.embeddings_cache.preflight import participation_ratio
 

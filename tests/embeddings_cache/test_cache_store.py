@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+
 from hyposcreen.embeddings_cache import CacheError, GeneTable, cache_digest, find_cache, list_caches, open_cache
 from hyposcreen.embeddings_cache import store as store_module
 from hyposcreen.embeddings_cache.store import write_cache

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from hyposcreen.embeddings_cache import CacheError
 from hyposcreen.embeddings_cache.cells import cells_from_counts, cells_from_h5ad
 from hyposcreen.embeddings_cache.recipes import Recipe, bin_counts, hashed_uniform, named_recipe, tokens_of_cell
-from hypothesis import given
-from hypothesis import strategies as st
 
 COUNTS = np.array([[0, 3, 1, 0], [5, 0, 0, 0], [0, 0, 0, 0], [1, 1, 2, 0]])
 SYMBOLS = ("A", "B", "C", "D")

@@ -4,8 +4,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the encoder is a torch module")
 
-from hyposcreen.embeddings_cache.encoder import Architecture, ScGPTEncoder  # noqa: E402
 from torch import nn  # noqa: E402
+
+from hyposcreen.embeddings_cache.encoder import Architecture, ScGPTEncoder  # noqa: E402
 
 SHAPE = Architecture(n_tokens=40, dim=24, n_layers=3, n_heads=4, hidden=36, pad_id=37)
 

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from hyposcreen.embeddings_cache import CacheError, gene_families, plan_split, split_digest, split_genes
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from hyposcreen.embeddings_cache import CacheError, gene_families, plan_split, split_digest, split_genes
 
 
 def families_of(*symbols):

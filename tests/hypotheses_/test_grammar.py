@@ -4,6 +4,7 @@ import dataclasses
 import json
 
 import pytest
+
 from hyposcreen.hypotheses.annotations import Annotation, Provenance
 from hyposcreen.hypotheses.grammar import OutsideGrammarError, make_grammar
 from hyposcreen.hypotheses.spec import Proposal, TestSpec

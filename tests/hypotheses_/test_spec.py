@@ -5,10 +5,11 @@ import json
 import math
 
 import pytest
-from hyposcreen.hypotheses.canonical import canonical_json, sha256_of, sha256_text
-from hyposcreen.hypotheses.spec import Proposal, TestSpec
 from hypothesis import given
 from hypothesis import strategies as st
+
+from hyposcreen.hypotheses.canonical import canonical_json, sha256_of, sha256_text
+from hyposcreen.hypotheses.spec import Proposal, TestSpec
 
 SPEC = TestSpec(
     test="cohesion",

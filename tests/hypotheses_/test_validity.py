@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from hyposcreen.hypotheses.annotations import Annotation, Provenance
 from hyposcreen.hypotheses.validity import RULES, Facts, Universe, check, freedom
 from hyposcreen.tests_library.catalogue import CATALOGUE
 from hyposcreen.tests_library.nulls import Exchange
-from hypothesis import given
-from hypothesis import strategies as st
 
 EXTERNAL = Provenance("external", "made here", "1", "CC0", "")
 CACHE = "c" * 64

@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from hyposcreen.agent.config import Config
 from hyposcreen.agent.errors import UserError
 from hyposcreen.agent.project import Project, Side, open_project
@@ -17,8 +20,6 @@ from hyposcreen.hypotheses.grammar import Sentence
 from hyposcreen.hypotheses.validity import RULES, Facts, Universe, check, freedom, log_arrangements, notes
 from hyposcreen.tests_library.catalogue import CATALOGUE
 from hyposcreen.tests_library.nulls import NULLS, Exchange, exchange
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 THIS, CELLS, TWIN = "1" * 64, "2" * 64, "3" * 64
 N = 100

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
 from hyposcreen.agent.ledger import records as r
 from hyposcreen.agent.ledger.store import Ledger
 

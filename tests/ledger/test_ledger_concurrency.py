@@ -13,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+
 from hyposcreen.agent.ledger import records as r
 from hyposcreen.agent.ledger.store import Ledger, open_ledger
 from hyposcreen.agent.ledger.verify import verify

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 import pandas as pd
+
 from hyposcreen.agent.ledger.export import COLUMNS, HEAD_COLUMNS, export, row_to_json, to_pandas, write_csv
 
 ISSUE_KEYS = {

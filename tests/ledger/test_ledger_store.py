@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from hyposcreen.agent.ledger import records as r
 from hyposcreen.agent.ledger.chain import GENESIS
 from hyposcreen.agent.ledger.errors import LedgerError

@@ -5,10 +5,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import IntegrityError
+
 from hyposcreen.agent.ledger.chain import entry_hash, next_content_hash
 from hyposcreen.agent.ledger.store import Ledger
 from hyposcreen.agent.ledger.verify import verify
-from sqlalchemy.exc import IntegrityError
 
 DROP = "DROP TRIGGER entry_no_update; DROP TRIGGER entry_no_delete;"
 RESTORE = (

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from hyposcreen.agent.ledger.records import Head, Rejected, Row, RunOpened
 from hyposcreen.agent.report import ReportData
 

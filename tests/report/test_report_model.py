@@ -8,6 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from hyposcreen.agent.ledger.records import Row
 from hyposcreen.agent.report import ReportData
 from hyposcreen.agent.report.encode import (
@@ -23,8 +26,6 @@ from hyposcreen.agent.report.encode import (
 from hyposcreen.agent.report.model import exact_p, page_json, significant
 from hyposcreen.agent.report.panels import calibration, coverage, histograms
 from hyposcreen.agent.report.words import confirmed_rows, facts, overview
-from hypothesis import given
-from hypothesis import strategies as st
 
 Make = Callable[..., Any]
 

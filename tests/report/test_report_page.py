@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from hyposcreen.agent.report import ReportData, ReportError, render_report, write_report
 
 Make = Callable[..., Any]

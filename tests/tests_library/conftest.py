@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+
 from hyposcreen.tests_library.run import Covariates
 from hyposcreen.tests_library.spaces import Geometry
 from hyposcreen.tests_library.statistics.base import Entity, TestKind
-from numpy.typing import NDArray
 
 
 @dataclass

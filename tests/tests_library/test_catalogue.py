@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from hyposcreen.tests_library.catalogue import (
     CATALOGUE,
     coordinate_options,

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from hyposcreen.tests_library.catalogue import CATALOGUE, N_AXES, n_views
 from hyposcreen.tests_library.describe import EXAMPLE_LAYERS, describe, describe_all
 from hyposcreen.tests_library.nulls import NULLS

@@ -5,12 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import binom
+
 from hyposcreen.tests_library.catalogue import CATALOGUE
 from hyposcreen.tests_library.engine.maxt import exceedances, moments, p_value, standardise
 from hyposcreen.tests_library.nulls import NULLS, strata
 from hyposcreen.tests_library.run import scan
 from hyposcreen.tests_library.statistics.base import Entity
-from scipy.stats import binom
 
 KINDS = tuple(CATALOGUE.values())
 by_name = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)

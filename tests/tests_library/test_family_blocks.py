@@ -2,14 +2,15 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from hyposcreen.tests_library.catalogue import CATALOGUE, scanned_views
 from hyposcreen.tests_library.engine.bank import Bank, bank_key
 from hyposcreen.tests_library.nulls import exchange
 from hyposcreen.tests_library.run import Covariates, scan
 from hyposcreen.tests_library.spaces import Geometry
 from hyposcreen.tests_library.statistics.base import Entity
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 @given(sizes=st.lists(st.integers(1, 4), min_size=2, max_size=25), seed=st.integers(0, 10**6), mix=st.randoms())

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from hyposcreen.tests_library.engine.kernels import same_pole_counts
 from hyposcreen.tests_library.spaces import centred_ranks, poles, quantise
 

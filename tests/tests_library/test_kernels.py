@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hyposcreen.tests_library.engine import discriminant, kernels
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from hyposcreen.tests_library.engine import discriminant, kernels
 
 seeds = st.integers(0, 2**32 - 1)
 small = settings(max_examples=40, deadline=None)

@@ -5,9 +5,10 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hyposcreen.tests_library.engine.maxt import exceedances, moments, p_value, standardise
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from hyposcreen.tests_library.engine.maxt import exceedances, moments, p_value, standardise
 
 columns = st.lists(st.lists(st.integers(-(10**6), 10**6), min_size=3, max_size=3), min_size=2, max_size=40)
 

@@ -4,6 +4,11 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binom
+from statsmodels.stats.multitest import multipletests
+
 from hyposcreen.tests_library.multiplicity import (
     Adjusted,
     largest_over_nulls,
@@ -12,10 +17,6 @@ from hyposcreen.tests_library.multiplicity import (
     step_down,
     weighted,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy.stats import binom
-from statsmodels.stats.multitest import multipletests
 
 
 def random_maxima(seed: int, hypotheses: int = 6, m: int = 40, ties: bool = False) -> dict[str, np.ndarray]:

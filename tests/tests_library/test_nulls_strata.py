@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from hyposcreen.tests_library.nulls import NULLS, exchange, strata
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from hyposcreen.tests_library.nulls import NULLS, exchange, strata
 
 
 @given(st.integers(1, 700), st.integers(0, 2**32 - 1), st.booleans())

@@ -8,6 +8,9 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from hyposcreen.tests_library.online import (
     Steps,
     addis,
@@ -20,8 +23,6 @@ from hyposcreen.tests_library.online import (
     lord_plus_plus,
     saffron,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 P = [2.0e-7, 0.041, 0.0007, 0.63, 0.00004, 0.33, 0.98, 0.002, 0.47, 0.0011, 1.0, 0.21, 0.0003, 0.55, 0.012]
 """Made by hand: strong, weak and null values, on both sides of 0.25 and 0.5."""

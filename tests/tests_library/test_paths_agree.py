@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+
 from hyposcreen.tests_library.nulls import NULLS
 
 SCANS = """

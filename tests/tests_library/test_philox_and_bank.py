@@ -4,12 +4,13 @@ import itertools
 
 import numpy as np
 import pytest
-from hyposcreen.tests_library.engine.bank import Bank, BankCache, _fill_loop, _fill_numpy, bank_key
-from hyposcreen.tests_library.engine.philox import bounded, philox
-from hyposcreen.tests_library.run import null_bank
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
+
+from hyposcreen.tests_library.engine.bank import Bank, BankCache, _fill_loop, _fill_numpy, bank_key
+from hyposcreen.tests_library.engine.philox import bounded, philox
+from hyposcreen.tests_library.run import null_bank
 
 ONES = 0xFFFFFFFF
 

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from hyposcreen.tests_library.spaces import Geometry, centred_ranks, pair_ranks, poles, quantise, spectral_scores
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import rankdata
+
+from hyposcreen.tests_library.spaces import Geometry, centred_ranks, pair_ranks, poles, quantise, spectral_scores
 
 
 def tables(geometry: Geometry) -> dict[str, np.ndarray]:

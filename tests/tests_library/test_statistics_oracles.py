@@ -2,14 +2,15 @@
 
 import numpy as np
 import pytest
+from scipy.stats import hypergeom, mannwhitneyu, rankdata
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.metrics import roc_auc_score
+
 from hyposcreen.tests_library.catalogue import CATALOGUE
 from hyposcreen.tests_library.run import scan
 from hyposcreen.tests_library.statistics.base import Entity, View
 from hyposcreen.tests_library.statistics.classifier import grouped_folds
 from hyposcreen.tests_library.statistics.geometry import layer_contrasts
-from scipy.stats import hypergeom, mannwhitneyu, rankdata
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.metrics import roc_auc_score
 
 
 def effects(kind: str, geometry, entity) -> dict[View, float]:
