@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import fisher_exact, hypergeom, t
+from statsmodels.stats.multitest import multipletests
+
 from hyposcreen.tests_library.engine.bank import Bank, bank_key
 from hyposcreen.tests_library.engine.kernels import same_pole_counts, set_sums
 from hyposcreen.tests_library.engine.maxt import exceedances, moments, p_value, standardise
 from hyposcreen.tests_library.spaces import centred_ranks, poles, quantise
-from numpy.typing import NDArray
-from scipy.stats import fisher_exact, hypergeom, t
-from statsmodels.stats.multitest import multipletests
 
 ROOT = Path(__file__).resolve().parents[1]
 M, SEED, ALPHA = 10_000, 0, 0.05
