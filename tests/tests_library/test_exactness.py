@@ -10,7 +10,7 @@ from scipy.stats import binom
 from hyposcreen.tests_library.catalogue import CATALOGUE
 from hyposcreen.tests_library.engine.maxt import exceedances, moments, p_value, standardise
 from hyposcreen.tests_library.nulls import NULLS, strata
-from hyposcreen.tests_library.run import scan
+from hyposcreen.tests_library.run import null_bank, scan
 from hyposcreen.tests_library.statistics.base import Entity
 
 KINDS = tuple(CATALOGUE.values())
@@ -193,6 +193,32 @@ def test_a_scan_has_one_p_and_no_view_can_beat_it(world):
             best = next(v for v in part.views if v.view == part.best)
             assert best.z == part.maximum[0] == max(v.z for v in part.views)
         assert found.broken == ()
+
+
+@by_name
+def test_every_number_of_a_scan_from_its_totals(kind, world, entity_of):
+    """z standardises over all m + 1 arrangements, the observed included; null_mean is over the m draws alone."""
+    w = world(rows=40, n_layers=2, seed=40)
+    e = entity_of(kind, w, np.random.default_rng(0))
+    prepared = kind.prepare(w.geometry, e)
+    for null in NULLS:
+        totals = prepared.sums(null_bank(w.covariates, null, 5).arrangements(0, 30))
+        effect = prepared.offset + prepared.scale * totals
+        found = scan(
+            w.geometry, w.covariates, kind, e, subsets={"all": frozenset(prepared.views)}, nulls=(null,), m=29, seed=5
+        )[0]
+        z = (totals - totals.mean(axis=0)) / totals.std(axis=0)
+        z = {"greater": z, "less": -z, "two-sided": np.abs(z)}[kind.alternative]
+        for v, numbers in enumerate(found.subsets["all"].views):
+            assert numbers.view == prepared.views[v]
+            assert numbers.statistic == totals[0, v]
+            assert numbers.effect == pytest.approx(effect[0, v])
+            assert numbers.null_mean == pytest.approx(effect[1:, v].mean())
+            assert numbers.null_sd == pytest.approx(effect[:, v].std())
+            assert numbers.z == pytest.approx(z[0, v])
+            assert numbers.k == (np.round(z[1:, v], 9) >= np.round(z[0, v], 9)).sum()
+        np.testing.assert_allclose(found.overall, z.max(axis=1), atol=1e-9)
+        assert found.subsets["all"].k == (np.round(found.overall[1:], 9) >= np.round(found.overall[0], 9)).sum()
 
 
 def test_a_view_without_variance_is_named_and_never_extreme(world):

@@ -39,6 +39,14 @@ def test_strata_order_expression_first_and_detection_inside():
 
 
 def test_ties_go_by_position_and_monotone_changes_do_nothing():
+    rough = np.random.default_rng(2).integers(0, 3, (2, 300)).astype(float)
+    order = sorted(range(300), key=lambda i: (rough[0][i], i))
+    expected = np.empty(300, int)
+    for b in range(5):
+        inside = sorted(sorted(order[60 * b : 60 * b + 60]), key=lambda i: rough[1][i])
+        for place, gene in enumerate(inside):
+            expected[gene] = 5 * b + place // 12
+    assert (strata("stratified", *rough) == expected).all()
     flat = np.zeros(40)
     assert (strata("stratified", flat, flat) == np.repeat(np.arange(4), 10)).all()
     rng = np.random.default_rng(1)
