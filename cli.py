@@ -218,8 +218,11 @@ def ledger_list(
 ) -> None:
     """One line, or one JSON object, a hypothesis."""
     from .agent.ledger.export import row_to_json
+    from .agent.ledger.records import VERDICTS
     from .agent.session import open_ledger
 
+    if verdict not in (None, *VERDICTS):
+        raise UserError(f"--verdict {verdict} is not known; the verdicts are {', '.join(VERDICTS)}", Exit.USAGE)
     rows = [r for r in open_ledger(project).rows(views=as_json) if verdict in (None, r.verdict)]
     if as_json:
         return _json([row_to_json(r) for r in rows])

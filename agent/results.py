@@ -13,6 +13,15 @@ POWER_Z = 1.959964 + 0.841621
 """z(0.975) + z(0.8): an effect this many null sds from the null mean is found with 80 % power at one view."""
 
 
+FAILURES = {
+    "error": "error: the test stopped with an error",
+    "timeout": "timeout: no answer within the time limit, twice",
+    "memory": "memory: more than the memory limit, twice",
+    "crash": "crash: the worker process ended, twice",
+}
+"""Why a row failed, in words that are the same on every machine; what the worker said is kept with the attempt."""
+
+
 def untested(hypothesis: Registered, status: str, reason: str, size: int, universe: int) -> Tested:
     """A row that no test was run for; its p is 1 by convention ((0 + 1) / (0 + 1))."""
     unit = CATALOGUE[hypothesis.test].effect_unit
@@ -25,7 +34,7 @@ def untested(hypothesis: Registered, status: str, reason: str, size: int, univer
 def explored(hypothesis: Registered, outcome: Outcome) -> Tested:
     """The exploratory result of ``hypothesis``: the companion null with the largest p speaks for the row."""
     if outcome.kind != "ok":
-        return untested(hypothesis, "failed", f"{outcome.kind}: {outcome.detail}", 0, 0)
+        return untested(hypothesis, "failed", FAILURES[outcome.kind], 0, 0)
     nulls = {name: (n["m"], n["subsets"][hypothesis.id]) for name, n in outcome.value["nulls"].items()}
     p_by_null = {name: p_value(subset["k"], m) for name, (m, subset) in nulls.items()}
     null, p_scan = largest_over_nulls(p_by_null)

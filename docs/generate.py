@@ -62,7 +62,11 @@ def _commands(command: Any, path: str, parts: list[str]) -> None:
     for p in command.params:
         if p.name == "help":
             continue
-        names = ", ".join(f"`{o}`" for o in p.opts) if p.param_type_name == "option" else f"`{(p.metavar or p.name).upper()}`"
+        names = (
+            ", ".join(f"`{o}`" for o in p.opts)
+            if p.param_type_name == "option"
+            else f"`{(p.metavar or p.name).upper()}`"
+        )
         rows.append(f"| {names} | {getattr(p, 'help', None) or ''} |")
     if rows:
         parts.append("| option | meaning |\n|---|---|\n" + "\n".join(rows) + "\n")

@@ -1,6 +1,7 @@
 """What a ledger refuses, as one sentence that names the file, the value and the mend."""
 
 EXIT_FAILURE = 1
+EXIT_USAGE = 2
 EXIT_VERIFICATION = 4
 EXIT_INPUTS = 5
 
@@ -9,6 +10,7 @@ class LedgerError(Exception):
     """A refusal a person can act on; ``exit_code`` is what a command should end with.
 
     1: the ledger is as it was, the request could not be done (a duplicate, a lock, a full disk);
+    2: it was asked for a row it does not hold;
     4: the file is a ledger, but its safeguards or its contents are not what hyposcreen wrote;
     5: the file is missing, foreign, damaged or from a newer version.
     """

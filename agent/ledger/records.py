@@ -7,11 +7,12 @@ content head on any machine, after any number of crashes. Every type here is con
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, get_args
 
 Verdict = Literal[
     "screened", "confirmed", "not_confirmed", "untestable", "invalid", "failed", "retired", "stale", "registered"
 ]
+VERDICTS: tuple[str, ...] = get_args(Verdict)
 Route = Literal["U", "H", "U+H"]
 
 

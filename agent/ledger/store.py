@@ -25,7 +25,7 @@ from .connection import (
     sentences,
     transaction,
 )
-from .errors import EXIT_INPUTS, EXIT_VERIFICATION, LedgerError
+from .errors import EXIT_INPUTS, EXIT_USAGE, EXIT_VERIFICATION, LedgerError
 from .lock import runner_lock
 from .projections import project
 from .records import CONTEXT_KINDS, Head, Record, Registered, Rejected, Row, RunOpened
@@ -182,7 +182,7 @@ class Ledger:
             return row
         ids = [registered.id for registered in self.records(Registered)]
         known = f"it holds {ids[0]} to {ids[-1]}" if ids else "it holds no hypotheses yet"
-        raise LedgerError(f"there is no hypothesis {id} in {self.path}; {known}")
+        raise LedgerError(f"there is no hypothesis {id} in {self.path}; {known}", EXIT_USAGE)
 
     def rebuild(self) -> None:
         """Drop every projection and make it again from the entries, in one transaction."""

@@ -3,7 +3,7 @@
 import importlib.util
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,13 +24,11 @@ def _load() -> ModuleType:
     return sys.modules[_NAME]
 
 
-@pytest.fixture(autouse=True, scope="session")
-def no_fsync_in_this_process() -> Iterator[None]:
-    """Durability is tested in processes of their own; here it would only be slow."""
-    with pytest.MonkeyPatch.context() as patch:
-        quick = tuple(p.replace("synchronous = FULL", "synchronous = OFF") for p in connection._WRITER_PRAGMAS)
-        patch.setattr(connection, "_WRITER_PRAGMAS", quick)
-        yield
+@pytest.fixture(autouse=True)
+def no_fsync_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Durability is tested in processes of their own; here it would only be slow. Undone after each test."""
+    quick = tuple(p.replace("synchronous = FULL", "synchronous = OFF") for p in connection._WRITER_PRAGMAS)
+    monkeypatch.setattr(connection, "_WRITER_PRAGMAS", quick)
 
 
 @pytest.fixture(autouse=True)

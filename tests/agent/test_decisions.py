@@ -127,7 +127,8 @@ def test_the_null_with_the_largest_p_speaks_for_the_row() -> None:
 @pytest.mark.parametrize("kind", ["error", "timeout", "memory", "crash"])
 def test_a_failed_job_is_a_failed_row_with_p_one(kind: Any) -> None:
     tested = res.explored(row("H1"), Outcome(kind, 1.0, "what happened"))
-    assert (tested.status, tested.reason) == ("failed", f"{kind}: what happened")
+    assert (tested.status, tested.reason) == ("failed", res.FAILURES[kind])
+    assert tested.reason.startswith(kind) and "what happened" not in tested.reason
     assert (tested.p_scan, tested.p_raw, tested.k, tested.m, tested.views) == (1.0, 1.0, 0, 0, ())
 
 

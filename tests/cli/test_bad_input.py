@@ -240,7 +240,7 @@ def test_inputs_that_contradict_the_run(call: Call, copied: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "code"), [(["ledger", "show", "H9999"], 1), (["replay", "H9999"], 2), (["replay", "'; --"], 2)]
+    ("command", "code"), [(["ledger", "show", "H9999"], 2), (["replay", "H9999"], 2), (["replay", "'; --"], 2)]
 )
 def test_an_unknown_row(call: Call, copied: Path, command: list[str], code: int) -> None:
     refused(call, copied, code, [command[-1], "it holds H0001 to H0012"], *command, "-C", copied)

@@ -71,5 +71,5 @@ def test_data_frames_have_the_same_dtypes_however_many_rows(full):
     assert tuple(frame.columns) == COLUMNS
     assert dict(frame.dtypes) == dict(to_pandas(()).dtypes)
     assert frame["k"].tolist()[:2] == [4, 0]
-    assert frame["k"].isna().tolist() == [False, False, True, True]
+    assert frame["k"].isna().tolist() == [False, False, False, True]
     assert frame.attrs["head"]["seq"] == full.head().seq

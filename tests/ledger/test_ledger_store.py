@@ -395,8 +395,8 @@ def test_a_tested_row_without_verdict_is_screened(ledger, make):
 def test_one_row_is_the_row_of_the_list(full, refused):
     assert [full.row(row.id) for row in full.rows()] == list(full.rows())
     assert full.rows(views=False) == tuple(replace(row, views=()) for row in full.rows())
-    assert "H0001 to H0004" in refused(1, full.row, "H0999")
+    assert "H0001 to H0004" in refused(2, full.row, "H0999")
 
 
 def test_a_row_of_an_empty_ledger(ledger, refused):
-    assert "no hypotheses yet" in refused(1, ledger.row, "H0001")
+    assert "no hypotheses yet" in refused(2, ledger.row, "H0001")
