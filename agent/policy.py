@@ -14,10 +14,10 @@ def promote(plan: RunOpened, registered: Sequence[Registered], tested: Mapping[s
     One row a (test, entity) because its refinements would spend alpha on the same question. Order: smallest p_scan,
     then largest statistic, then id.
     """
-    best: dict[tuple[str, str], Registered] = {}
+    best: dict[tuple[str, str, str | None], Registered] = {}
     for h in sorted(registered, key=lambda h: _rank(h.id, tested)):
         if tested[h.id].status == "ok" and tested[h.id].p_scan <= plan.promote_p:
-            best.setdefault((h.test, h.spec["annotation_digest"]), h)
+            best.setdefault((h.test, h.spec["annotation_digest"], h.spec["background_digest"]), h)
     chosen = tuple(h.id for h in list(best.values())[: plan.max_promoted])
     rule = f"best row of each (test, entity) with p_scan <= {plan.promote_p:g} on genes A, at most {plan.max_promoted}"
     return Promoted(chosen, rule)

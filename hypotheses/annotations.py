@@ -107,13 +107,12 @@ class Annotation:
 
     @property
     def digest(self) -> str:
-        """Sha256 of what matters for a test: kind, members and the *name* of the background.
+        """Sha256 of kind and members: the same genes under another name are the same annotation.
 
-        Title, role, notes and provenance do not enter, so correcting a citation keeps old results comparable. The
-        background's own members do not enter either: whoever registers a test on an annotation with a background must
-        register the background's digest beside this one.
+        Title, role, notes and provenance do not enter, so correcting a citation keeps old results comparable. Nor does
+        the background: a test spec carries the background's own digest beside this one.
         """
-        return sha256_of({"kind": self.kind, "members": self.members, "background": self.background})
+        return sha256_of({"kind": self.kind, "members": self.members})
 
     @property
     def triples(self) -> tuple[Triple, ...]:

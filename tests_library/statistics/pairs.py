@@ -66,13 +66,18 @@ def _prepare_edges(geometry: Geometry, entity: Entity) -> Prepared:
 
 
 def _within_regulator_ranks(geometry: Geometry, view: View, regulators: NDArray[np.int64]) -> NDArray[np.int32]:
-    """Doubled centred mid-ranks of each regulator's similarities; the regulator itself takes the middle, 0."""
+    """Doubled centred mid-ranks of each regulator's similarities to the other genes.
+
+    Real edges have no self-loop, but a draw may send a target to its own regulator. It then counts as the most similar
+    gene, which it is, so such a draw can only be more extreme and the test only more conservative.
+    """
     layer = int(view.layer[1:])
     low, high = (int(v) for v in view.coordinate[2:].split("-"))
     out = np.zeros((len(regulators), geometry.n), np.int32)
     for r, row in enumerate(regulators):
         others = np.flatnonzero(geometry.universe != row)
         similarity = geometry.window_similarity(layer, low, high, int(row))
+        out[r] = len(others) - 1
         out[r, others] = centred_ranks(similarity[others, None])[:, 0]
     return out
 
