@@ -23,7 +23,8 @@ def plan(finished: Any) -> Any:
 
 def row(id_: str, test: str = "cohesion", entity: str = "e") -> Any:
     return rec.Registered(
-        id_, 1, 0, "c", "geometry", test, "a", "claim", {"annotation_digest": entity, "background_digest": None, "nulls": ("gene_label",)}, id_,
+        id_, 1, 0, "c", "geometry", test, "a", "claim",
+        {"annotation_digest": entity, "background_digest": None, "nulls": ("gene_label",)}, id_,
         id_, 0.5, "greater", "r", "cover",
     )  # fmt: skip
 
