@@ -115,7 +115,7 @@ def _merge(config: Config, values: Mapping[str, Any], where: str, code: Exit = E
             raise UserError(f"{where} sets '{name}', which is no setting; the settings are {', '.join(known)}", code)
         allowed = (int, float) if known[name] is float else known[name]
         if not isinstance(value, allowed) or isinstance(value, bool):
-            raise UserError(f"{where} sets {name} = {value!r}; it must be a {known[name].__name__}", code)
+            raise UserError(f"{where} sets {name} = {value!r}; it must be of type {known[name].__name__}", code)
         if name in _RULES and not _RULES[name][0] <= value <= _RULES[name][1]:
             low, high = _RULES[name]
             raise UserError(f"{where} sets {name} = {value}; it must lie between {low:g} and {high:g}", code)
