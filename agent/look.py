@@ -7,24 +7,30 @@ of this run ever touched. Both read sealed labels, so neither is computed before
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..hypotheses.grammar import Grammar
-from ..tests_library.catalogue import CATALOGUE, n_views
+from ..tests_library.catalogue import CATALOGUE, deciding_nulls, n_views
 from ..tests_library.engine.maxt import p_value
-from ..tests_library.multiplicity import Adjusted, largest_over_nulls, single_step, step_down, weighted
-from ..tests_library.nulls import NULLS
+from ..tests_library.multiplicity import (
+    Adjusted,
+    bonferroni,
+    holm,
+    largest_over_nulls,
+    single_step,
+    step_down,
+    weighted,
+)
+from ..tests_library.nulls import null_model
 from .ledger.records import LookResult, Registered, RunOpened
 from .project import Project, Side
 from .results import best_view
 from .sandbox.base import Job, Outcome
 
 LOOK = 1
-NULL_NAMES = tuple(NULLS)
-"""Every companion null is drawn for the whole universe, so that maxima are over the same arrangements."""
 Vectors = dict[str, NDArray[np.float64]]
 
 
@@ -49,28 +55,51 @@ class LookPlan:
     untestable: tuple[LookResult, ...]
 
 
+class Place(NamedTuple):
+    """Whose maxima may be compared draw by draw."""
+
+    route: str
+    group: str
+    null: str
+    alone: str = ""
+    """Test and annotation where the null draws for each of them apart (``NullModel.joint``), else empty."""
+
+
 @dataclass
 class Tally:
-    """What comes back from the workers, by (route, group, null)."""
+    """What comes back from the workers."""
 
-    own: dict[tuple[str, str, str], Vectors] = field(default_factory=dict)
+    own: dict[Place, Vectors] = field(default_factory=dict)
     """Row id → its maximum over its views, float64 [m + 1]."""
-    universe: dict[tuple[str, str, str], NDArray[np.float64]] = field(default_factory=dict)
-    """Maximum over every view of every entity and kind (Route U only)."""
+    universe: dict[Place, NDArray[np.float64]] = field(default_factory=dict)
+    """Maximum over every view of every entity and kind that has the null (Route U only)."""
     facts: dict[tuple[str, str, str], Mapping[str, Any]] = field(default_factory=dict)
     """(route, row id, null) → the numbers of the row."""
 
     def add(self, scan: Scan, outcome: Outcome) -> None:
         """Take in one finished job."""
         for null, numbers in outcome.value["nulls"].items():
-            place = (scan.route, scan.group, null)
-            overall = outcome.vectors[f"{null}/overall"]
-            self.universe[place] = np.maximum(self.universe[place], overall) if place in self.universe else overall
+            place = Place(scan.route, scan.group, null, "" if null_model(null).joint else scan.job.name)
+            if scan.route == "U":
+                overall = outcome.vectors[f"{null}/overall"]
+                self.universe[place] = np.maximum(self.universe[place], overall) if place in self.universe else overall
             for row in scan.rows:
                 self.own.setdefault(place, {})[row] = outcome.vectors[f"{null}/{row}"]
                 self.facts[(scan.route, row, null)] = {
                     "m": numbers["m"], "n": outcome.value["n"], "size": outcome.value["size"], **numbers["subsets"][row]
                 }  # fmt: skip
+
+    def adjusted(self, place: Place) -> dict[str, Adjusted]:
+        """Adjusted p of the rows at ``place``, within its route, group and null."""
+        if place.route == "U":
+            apart = sum(1 for other in self.universe if other[:3] == place[:3])
+            found = single_step(self.own[place], self.universe[place])
+            return {row: bonferroni(a, apart) for row, a in found.items()}
+        if not place.alone:
+            return step_down(self.own[place])
+        together = {row: v for other, rows in self.own.items() if other[:3] == place[:3] for row, v in rows.items()}
+        by_row = holm(together)
+        return {row: by_row[row] for row in self.own[place]}
 
 
 def plan_look(project: Project, plan: RunOpened, rows: Sequence[Registered], promoted: Sequence[str]) -> LookPlan:
@@ -83,10 +112,9 @@ def plan_look(project: Project, plan: RunOpened, rows: Sequence[Registered], pro
 def judge(plan: LookPlan, tally: Tally) -> tuple[LookResult, ...]:
     """Adjusted p of every row and route: the largest over the companion nulls, divided by the group's share of alpha."""
     adjusted: dict[tuple[str, str], dict[str, Adjusted]] = {}
-    for (route, group, null), own in tally.own.items():
-        found = single_step(own, tally.universe[(route, group, null)]) if route == "U" else step_down(own)
-        for row, value in found.items():
-            adjusted.setdefault((route, row), {})[null] = value
+    for place in tally.own:
+        for row, value in tally.adjusted(place).items():
+            adjusted.setdefault((place.route, row), {})[place.null] = value
     groups = {(scan.route, row): scan.group for scan in plan.scans for row in scan.rows}
     results = [
         _result(tally, route, row, by_null, plan.weights[(route, groups[(route, row)])])
@@ -128,8 +156,8 @@ def own_numbers(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _universe_scans(project: Project, plan: RunOpened, rows: Sequence[Registered]) -> Iterable[Scan]:
-    """One job a (test, annotation) of the grammar, said or unsaid: the universe is everything that could be said."""
-    for kind, annotation in project.grammar.open_combinations:
+    """One job a (test, annotation) of the universe, said or unsaid: it is everything that could have been said."""
+    for kind, annotation in project.grammar.universe:
         mine = [h for h in rows if h.test == kind.name and h.annotation == annotation.name]
         yield _scan(project, plan, "U", Side.ALL, kind.name, annotation.name, mine)
 
@@ -160,7 +188,7 @@ def _scan(
         annotation,
         side,
         subsets={h.id: (h.spec["layers"], h.spec["coordinates"]) for h in rows},
-        nulls=NULL_NAMES,
+        nulls=deciding_nulls(CATALOGUE[test]),
         m=plan.permutations_look,
         seed=plan.seed,
         vectors=True,
@@ -171,7 +199,7 @@ def _scan(
 def _weights(grammar: Grammar, held_out: Sequence[Scan]) -> dict[tuple[str, str], float]:
     """Shares of alpha: Route U by cells, Route H by promoted rows. Groups do not share arrangements (weighted Bonferroni)."""
     cells: dict[str, int] = {}
-    for kind, annotation in grammar.open_combinations:
+    for kind, annotation in grammar.universe:
         group = annotation.background or ""
         cells[group] = cells.get(group, 0) + n_views(kind, grammar.n_layers, grammar.n_axes)
     rows: dict[str, int] = {}

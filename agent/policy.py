@@ -41,6 +41,10 @@ def verdict(
     if promoted and held_out is not None:
         route = "H" if universe is None or held_out.p_adj <= universe.p_adj else "U"
         return VerdictGiven(tested.id, "not_confirmed", route, "promoted, and neither route reached its threshold")
+    if universe is None:
+        return VerdictGiven(
+            tested.id, "screened", "", "explored and not promoted; only Route H confirms this test kind"
+        )
     return VerdictGiven(tested.id, "screened", "U", "explored, not promoted, and not beyond the universe's maximum")
 
 

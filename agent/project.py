@@ -31,7 +31,7 @@ from ..hypotheses.annotations import (
 from ..hypotheses.grammar import Grammar, make_grammar
 from ..hypotheses.spec import TestSpec
 from ..hypotheses.validity import Facts, Finding, Universe, check, freedom
-from ..tests_library.catalogue import CATALOGUE
+from ..tests_library.catalogue import CATALOGUE, companion_nulls
 from ..tests_library.nulls import NULLS, exchange
 from .config import LEDGER_NAME, Config
 from .errors import UserError
@@ -174,7 +174,7 @@ class Project:
         return Facts(
             kind=kind,
             annotation=a,
-            nulls=spec.nulls if spec else TestSpec.nulls,
+            nulls=spec.nulls if spec else companion_nulls(kind),
             alternative=spec.alternative if spec else kind.alternative,
             scan=spec.scan if spec else TestSpec.scan,
             cache_digest=self.cache.digest,

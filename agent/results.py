@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ..tests_library.catalogue import CATALOGUE
+from ..tests_library.catalogue import CATALOGUE, deciding_nulls
 from ..tests_library.engine.maxt import p_value
 from ..tests_library.multiplicity import largest_over_nulls
 from .ledger.records import Registered, Tested
@@ -37,7 +37,8 @@ def explored(hypothesis: Registered, outcome: Outcome) -> Tested:
         return untested(hypothesis, "failed", FAILURES[outcome.kind], 0, 0)
     nulls = {name: (n["m"], n["subsets"][hypothesis.id]) for name, n in outcome.value["nulls"].items()}
     p_by_null = {name: p_value(subset["k"], m) for name, (m, subset) in nulls.items()}
-    null, p_scan = largest_over_nulls(p_by_null)
+    deciding = deciding_nulls(CATALOGUE[hypothesis.test])
+    null, p_scan = largest_over_nulls({name: p for name, p in p_by_null.items() if name in deciding})
     m, subset = nulls[null]
     broken = outcome.value["nulls"][null]["broken"]
     scanned = [f"{v['layer']}·{v['coordinate']}" for v in subset["views"]]

@@ -9,7 +9,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from ..tests_library.catalogue import CATALOGUE, N_AXES, coordinate_options, layer_options, n_views, scanned_views
+from ..tests_library.catalogue import (
+    CATALOGUE,
+    N_AXES,
+    companion_nulls,
+    coordinate_options,
+    layer_options,
+    n_views,
+    scanned_views,
+)
 from ..tests_library.statistics.base import TestKind, View
 from .annotations import Annotation
 from .canonical import sha256_of
@@ -60,7 +68,7 @@ class Grammar:
 
     @cached_property
     def open_combinations(self) -> tuple[tuple[TestKind, Annotation], ...]:
-        """Those that are testable; only these form the universe."""
+        """Those that are testable."""
         return tuple((k, a) for k, a in self.combinations if self.testable[(k.name, a.name)])
 
     def options(self, kind: TestKind) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -79,9 +87,14 @@ class Grammar:
                     yield Sentence(kind.name, annotation.name, q, c)
 
     @cached_property
+    def universe(self) -> tuple[tuple[TestKind, Annotation], ...]:
+        """The open combinations that Route U covers; the others can be said and are confirmed by Route H alone."""
+        return tuple((k, a) for k, a in self.open_combinations if k.universe)
+
+    @cached_property
     def n_cells(self) -> int:
         """Elementary statistics in the universe."""
-        return sum(n_views(kind, self.n_layers, self.n_axes) for kind, _ in self.open_combinations)
+        return sum(n_views(kind, self.n_layers, self.n_axes) for kind, _ in self.universe)
 
     @cached_property
     def n_sentences(self) -> int:
@@ -119,6 +132,7 @@ class Grammar:
             layers=sentence.layers,
             coordinates=sentence.coordinates,
             alternative=CATALOGUE[sentence.test].alternative,
+            nulls=companion_nulls(CATALOGUE[sentence.test]),
         )
 
     def check(self, proposal: Proposal) -> TestSpec:

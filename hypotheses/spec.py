@@ -34,7 +34,7 @@ class TestSpec:
     """Coordinate option of the grammar: ``all``, a band, or one coordinate."""
     alternative: str
     nulls: tuple[str, ...] = tuple(NULLS)
-    """Companion nulls; a claim uses the largest p."""
+    """Companion nulls: those of every test, and the test kind's own. A claim uses the largest p."""
     scan: str = "max_t"
     """How views are combined into one p-value."""
 

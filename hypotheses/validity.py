@@ -21,15 +21,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..tests_library.nulls import NULLS, Exchange
+from ..tests_library.catalogue import companion_nulls
+from ..tests_library.nulls import Exchange
 from ..tests_library.statistics.base import TestKind
-from ..tests_library.statistics.pairs import EDGE_AUROC, GRADED_GRADIENT
 from .annotations import Annotation
 
 _NOUN = {"gene_set": "genes", "gene_pairs": "pairs", "edges": "edges"}
 _MEMBERS = {"gene_set": "members", "gene_pairs": "pairs", "edges": "edges"}
-_USES_GRADES = frozenset({GRADED_GRADIENT.name})
-_IGNORES_SIGNS = frozenset({EDGE_AUROC.name})
 _MATCHED = "stratified"
 """The null that keeps expression and detection; without it an effect of either passes for one of the label."""
 
@@ -158,9 +156,13 @@ def same_cells(facts: Facts) -> Finding | None:
 
 def unmatched_null(facts: Facts) -> Finding | None:
     """Labels shuffled over all genes alone let expression pass for the label; every claim needs the matched null."""
-    unknown = [null for null in facts.nulls if null not in NULLS]
+    known = companion_nulls(facts.kind)
+    unknown = [null for null in facts.nulls if null not in known]
+    left_out = [null for null in facts.kind.nulls if null not in facts.nulls]
     if unknown:
-        sentence = f"null '{unknown[0]}' is not known; the nulls are {', '.join(NULLS)}"
+        sentence = f"null '{unknown[0]}' is not one of {facts.kind.name}; its nulls are {', '.join(known)}"
+    elif left_out:
+        sentence = f"a claim of {facts.kind.name} needs its own null '{left_out[0]}'; add it"
     elif _MATCHED not in facts.nulls:
         named = ", ".join(facts.nulls) or "none"
         sentence = (
@@ -261,7 +263,7 @@ def one_gene_carries(facts: Facts) -> Finding | None:
 
 def one_grade(facts: Facts) -> Finding | None:
     """A gradient over a single grade is constant under every arrangement."""
-    if facts.kind.name not in _USES_GRADES or len(set(facts.entity["grades"])) != 1:
+    if facts.kind.uses != "grades" or len(set(facts.entity["grades"])) != 1:
         return None
     return Finding(
         "one_grade",
@@ -345,7 +347,7 @@ def check(facts: Facts) -> Finding | None:
 
 def notes(facts: Facts) -> tuple[str, ...]:
     """What a reader should know of a test that may run: one sentence each. Advice; nothing is refused for it."""
-    if facts.kind.name not in _IGNORES_SIGNS:
+    if facts.annotation.kind != "edges" or facts.kind.uses == "signs":
         return ()
     known = Counter(sign for sign in facts.entity["signs"] if sign)
     if len(known) < 2:

@@ -6,11 +6,13 @@ A new test is one new file in ``statistics/`` and one line here.
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from .nulls import NULLS, null_model
 from .statistics.axis import AXIS_SEPARATION, POLE_ENRICHMENT
 from .statistics.base import TestKind, View
 from .statistics.classifier import ROLE_CLASSIFIER
-from .statistics.geometry import COHESION, EFFECTIVE_DIMENSION, LAYER_TRAJECTORY, layer_contrasts
-from .statistics.pairs import COPOLE_RATE, EDGE_AUROC, GRADED_GRADIENT, windows
+from .statistics.coordinates import axis_number, layer_span
+from .statistics.geometry import COHESION, EFFECTIVE_DIMENSION, LAYER_TRAJECTORY
+from .statistics.pairs import COPOLE_RATE, EDGE_AUROC, GRADED_GRADIENT
 
 N_AXES = 10
 """Spectral axes offered to the grammar."""
@@ -34,10 +36,20 @@ CATALOGUE: Mapping[str, TestKind] = MappingProxyType(
 """Test kinds by name."""
 
 
+def companion_nulls(kind: TestKind) -> tuple[str, ...]:
+    """Every null a hypothesis of this kind is tested under: those all kinds have, then its own."""
+    return (*NULLS, *kind.nulls)
+
+
+def deciding_nulls(kind: TestKind) -> tuple[str, ...]:
+    """The nulls a claim of this kind must beat; the others are printed."""
+    return tuple(null for null in companion_nulls(kind) if null_model(null).decides)
+
+
 def layer_options(kind: TestKind, n_layers: int) -> dict[str, tuple[str, ...]]:
     """What a hypothesis may say about layers → the layers it scans. Contrasts span all layers and offer no choice."""
-    if kind.coordinates == "contrasts":
-        return {"all": (f"L0:L{n_layers - 1}",)}
+    if kind.coordinates.spans:
+        return {"all": (layer_span(n_layers),)}
     names = tuple(f"L{q}" for q in range(n_layers))
     options = {"all": names}
     if n_layers >= 4:
@@ -47,10 +59,10 @@ def layer_options(kind: TestKind, n_layers: int) -> dict[str, tuple[str, ...]]:
 
 def coordinate_options(kind: TestKind, n_layers: int, n_axes: int) -> dict[str, tuple[str, ...]]:
     """What a hypothesis may say about coordinates → the coordinates it scans."""
-    singles = _coordinates(kind, n_layers, n_axes)
+    singles = kind.coordinates.singles(n_layers, n_axes)
     options = {"all": singles}
-    if kind.coordinates in {"axes", "poles"} and n_axes > 5:
-        low = tuple(c for c in singles if int(c[2:].rstrip("+-")) <= 5)
+    if kind.coordinates.banded and n_axes > 5:
+        low = tuple(c for c in singles if axis_number(c) <= 5)
         options |= {"SV1-5": low, f"SV6-{n_axes}": tuple(c for c in singles if c not in low)}
     return options if len(singles) == 1 else options | {c: (c,) for c in singles}
 
@@ -69,18 +81,3 @@ def scanned_views(kind: TestKind, n_layers: int, n_axes: int, layers: str, coord
 def n_views(kind: TestKind, n_layers: int, n_axes: int) -> int:
     """Elementary statistics one entity has under this kind: the full scan."""
     return len(scanned_views(kind, n_layers, n_axes, "all", "all"))
-
-
-def _coordinates(kind: TestKind, n_layers: int, n_axes: int) -> tuple[str, ...]:
-    axes = tuple(f"SV{k + 1}" for k in range(n_axes))
-    match kind.coordinates:
-        case "axes":
-            return axes
-        case "poles":
-            return tuple(f"{axis}{pole}" for pole in "+-" for axis in axes)
-        case "windows":
-            return tuple(f"SV{a}-{b}" for a, b in windows(n_axes))
-        case "contrasts":
-            return tuple(layer_contrasts(n_layers))
-        case "layers":
-            return ("unit sphere",) if kind is EFFECTIVE_DIMENSION else ("cosine",)

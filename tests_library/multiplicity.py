@@ -1,6 +1,7 @@
 """Many tests, one error rate: single-step and step-down max-T, weighted groups, and the columns printed beside them.
 
-The first three carry the claim of the product; they are our own and rest on shared arrangements. Benjamini–Hochberg,
+The first three carry the claim of the product; they are our own and rest on shared arrangements, and Holm takes over where
+a null draws for each hypothesis apart. Benjamini–Hochberg,
 Benjamini–Yekutieli and Holm over all rows come from statsmodels and are printed only: under an adaptive proposer none
 of them controls anything (DESIGN: probability of a false discovery 1.00 in simulation).
 """
@@ -63,6 +64,27 @@ def step_down(maxima: Mapping[str, NDArray[np.float64]]) -> dict[str, Adjusted]:
     for name in order:
         worst = max(worst, counts[name])
         out[name] = Adjusted(worst, p_value(worst, m))
+    return out
+
+
+def bonferroni(adjusted: Adjusted, families: int) -> Adjusted:
+    """The same row among ``families`` families whose arrangements are not shared: p times their number, at most 1."""
+    return Adjusted(adjusted.k, min(1.0, adjusted.p * families))
+
+
+def holm(maxima: Mapping[str, NDArray[np.float64]]) -> dict[str, Adjusted]:
+    """Holm's step-down over hypotheses whose arrangements are not shared: any dependence (Holm 1979).
+
+    ``maxima[h]`` is float64 [m + 1] with the observed first; k is the row's own count.
+    """
+    m = {name: len(values) - 1 for name, values in maxima.items()}
+    k = {name: exceedances(values) for name, values in maxima.items()}
+    p = {name: p_value(k[name], m[name]) for name in maxima}
+    out: dict[str, Adjusted] = {}
+    worst = 0.0
+    for rank, name in enumerate(sorted(p, key=lambda name: (p[name], name))):
+        worst = max(worst, min(1.0, p[name] * (len(p) - rank)))
+        out[name] = Adjusted(k[name], worst)
     return out
 
 

@@ -1,6 +1,7 @@
 """What a null draw keeps: the companion nulls and their strata.
 
-Every null here permutes which gene stands for which; none treats gene pairs, layers or cells as independent samples.
+Every null of :data:`NULLS` permutes which gene stands for which; none treats gene pairs, layers or cells as independent
+samples. :data:`OWN_NULLS` are further questions that only some statistics can be asked.
 A claim uses the largest p over its companion nulls.
 """
 
@@ -23,6 +24,11 @@ class NullModel:
     preserves: str
     destroys: str
     assumes: str
+    joint: bool = True
+    """Whether draw j is the same rearrangement for every hypothesis on a universe, so that maxima over hypotheses have
+    their joint distribution. Where not, hypotheses are combined by Bonferroni (Route U) and Holm (Route H)."""
+    decides: bool = True
+    """Whether a claim must beat it. A null that is too easy to beat, or answers another question, is only printed."""
 
 
 NULLS: dict[str, NullModel] = {
@@ -45,7 +51,15 @@ NULLS: dict[str, NullModel] = {
         assumes="under the null, labels are exchangeable among families of equal size, and single genes of like expression",
     ),
 }
-"""Companion nulls by name, in the order in which they are drawn."""
+"""Companion nulls of every test, by name, in the order in which they are drawn: all permute which gene is which."""
+
+OWN_NULLS: dict[str, NullModel] = {}
+"""Nulls that some test kinds have beside those, by name; the kind says which (``TestKind.nulls``) and draws them."""
+
+
+def null_model(name: str) -> NullModel:
+    """The declaration of a null; ``KeyError`` for one that is not known."""
+    return NULLS[name] if name in NULLS else OWN_NULLS[name]
 
 
 @dataclass(frozen=True, eq=False)

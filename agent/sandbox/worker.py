@@ -48,7 +48,15 @@ class Bench:
             for name, (layers, coordinates) in job["subsets"].items()
         }
         scans = scan(
-            geometry, covariates, kind, entity, subsets=subsets, nulls=job["nulls"], m=job["m"], seed=job["seed"]
+            geometry,
+            covariates,
+            kind,
+            entity,
+            subsets=subsets,
+            nulls=job["nulls"],
+            m=job["m"],
+            seed=job["seed"],
+            staged=kind.staged and not job["vectors"],  # joint maxima need every hypothesis at the same draws
         )
         value = {"size": entity.size, "n": geometry.n, "nulls": {s.null: _null_json(s) for s in scans}}
         return value, _vectors(scans) if job["vectors"] else {}

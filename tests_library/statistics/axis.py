@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from ..engine.kernels import Arrangements, set_sums
 from ..spaces import Geometry
 from .base import Entity, Prepared, TestKind, View, affine
+from .coordinates import AXES, POLES
 
 
 def _prepare_separation(geometry: Geometry, entity: Entity) -> Prepared:
@@ -53,7 +54,7 @@ AXIS_SEPARATION = TestKind(
     entity="gene_set",
     alternative="two-sided",
     effect_unit="AUROC",
-    coordinates="axes",
+    coordinates=AXES,
     min_size=5,
     asks="Do the genes of the set lie to one side of a spectral axis of the layer?",
     formula="T = Σ_{i∈S} (2·rank(score_i) − (n + 1)); AUROC = 1/2 + T / (2·m·(n − m))",
@@ -69,7 +70,7 @@ POLE_ENRICHMENT = TestKind(
     entity="gene_set",
     alternative="greater",
     effect_unit="fraction in pole",
-    coordinates="poles",
+    coordinates=POLES,
     min_size=5,
     asks="Is the set over-represented in the top or the bottom quarter of a spectral axis?",
     formula="T = |S ∩ pole|, pole = n // 4 genes with the largest (+) or smallest (−) score; effect = T / m",

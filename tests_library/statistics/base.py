@@ -1,7 +1,7 @@
 """What a statistic is: a label-free preparation and an integer for each arrangement and view."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ..engine.kernels import Arrangements
 from ..engine.maxt import Alternative
 from ..spaces import Geometry
+from .coordinates import Coordinates
 
 EntityKind = Literal["gene_set", "gene_pairs", "edges"]
 
@@ -83,8 +84,13 @@ class Prepared:
     sums: Callable[[Arrangements], NDArray[np.int64]]
     scale: NDArray[np.float64]
     offset: NDArray[np.float64]
+    own: Mapping[str, "OwnDraws"] = field(default_factory=dict)
+    """Draws of the nulls that only this kind has (:data:`hyposcreen.tests_library.nulls.OWN_NULLS`), by name."""
 
 
+OwnDraws = Callable[[tuple[int, int], int, int], NDArray[np.int64]]
+"""(Philox key, start, stop) → int64 [stop − start, V]: draws start … stop−1, draw 0 the observed one. Draw j depends on
+the key and j alone, never on the range it was asked for in."""
 Prepare = Callable[[Geometry, Entity], Prepared]
 
 
@@ -99,7 +105,7 @@ class TestKind:
     entity: EntityKind
     alternative: Alternative
     effect_unit: str
-    coordinates: Literal["axes", "poles", "windows", "layers", "contrasts"]
+    coordinates: Coordinates
     """What its views range over besides layers."""
     min_size: int
     """Smallest number of members, pairs or edges in a universe; below it a row is ``untestable``."""
@@ -109,6 +115,14 @@ class TestKind:
     assumes: str
     source: str
     prepare: Prepare
+    nulls: tuple[str, ...] = ()
+    """Nulls of its own, beside those that every kind has; ``Prepared.own`` draws them."""
+    universe: bool = True
+    """Whether Route U covers it. Kinds that cost more than a table look-up a draw are confirmed by Route H alone."""
+    staged: bool = False
+    """Exploration draws in stages and stops where the decision is clear (:func:`hyposcreen.tests_library.run.scan`)."""
+    uses: Literal["", "grades", "signs"] = ""
+    """What of an annotation's pairs or edges it reads besides who is joined to whom."""
 
 
 def affine(views: int, scale: float, offset: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -11,7 +11,7 @@ from ..engine.discriminant import AUROC_BITS, Discriminant, discriminant_auroc, 
 from ..engine.kernels import Arrangements
 from ..spaces import Geometry
 from .base import Entity, Prepared, TestKind, View, affine
-from .pairs import windows
+from .coordinates import WINDOW, windows
 
 FOLDS = 5
 
@@ -55,7 +55,7 @@ ROLE_CLASSIFIER = TestKind(
     entity="gene_set",
     alternative="greater",
     effect_unit="AUROC",
-    coordinates="windows",
+    coordinates=WINDOW,
     min_size=8,
     asks="Can membership of a gene be predicted from its coordinates in a spectral window?",
     formula="five-fold cross-validated linear discriminant; effect = Σ wins / Σ comparisons over (member, non-member) "

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from ..engine.kernels import Arrangements, gram_moments, pair_sums
 from ..spaces import COSINE_SCALE, Geometry
 from .base import Entity, Prepared, TestKind, View, affine
+from .coordinates import fixed, layer_span, spanning
 
 DIMENSION_BITS = 20
 
@@ -53,7 +54,7 @@ def _prepare_trajectory(geometry: Geometry, entity: Entity) -> Prepared:
     table = geometry.pair_ranks()
     contrasts = layer_contrasts(geometry.n_layers)
     weights = np.stack(list(contrasts.values()), axis=1)
-    span = f"L0:L{geometry.n_layers - 1}"
+    span = layer_span(geometry.n_layers)
     views = tuple(View(span, name) for name in contrasts)
     scale = _auroc_scale(geometry.n, len(pairs)) * 2 / np.abs(weights).sum(axis=0)
 
@@ -92,7 +93,7 @@ COHESION = TestKind(
     entity="gene_set",
     alternative="greater",
     effect_unit="AUROC",
-    coordinates="layers",
+    coordinates=fixed("cosine"),
     min_size=5,
     asks="Are the genes of the set closer to each other than pairs of genes are in general?",
     formula="T = Σ_{i<j∈S} (2·rank(cos_ij) − (N + 1)) over all N = n(n − 1)/2 pairs; AUROC = 1/2 + T / (2·M·(N − M))",
@@ -108,7 +109,7 @@ LAYER_TRAJECTORY = TestKind(
     entity="gene_set",
     alternative="two-sided",
     effect_unit="AUROC change",
-    coordinates="contrasts",
+    coordinates=spanning(lambda n_layers: tuple(layer_contrasts(n_layers))),
     min_size=5,
     asks="Does the cohesion of the set change over the layers, beyond what all genes do?",
     formula="T = Σ_l w_l · T_l with T_l the cohesion statistic of layer l and w a contrast: change (last − first), trend "
@@ -125,7 +126,7 @@ EFFECTIVE_DIMENSION = TestKind(
     entity="gene_set",
     alternative="less",
     effect_unit="dimensions",
-    coordinates="layers",
+    coordinates=fixed("unit sphere"),
     min_size=8,
     asks="Does the set occupy fewer dimensions of the unit sphere than as many other genes do?",
     formula="participation ratio (tr K)² / tr K², K = doubly centred cosine matrix of the set",

@@ -6,14 +6,7 @@ from numpy.typing import NDArray
 from ..engine.kernels import Arrangements, edge_sums, pair_sums, same_pole_counts
 from ..spaces import Geometry, centred_ranks
 from .base import Entity, Prepared, TestKind, View, affine
-
-WINDOWS = ((2, 7), (1, 10))
-"""Spectral windows, 1-based and inclusive; SV2–7 is the one of arXiv:2602.22247."""
-
-
-def windows(n_axes: int) -> tuple[tuple[int, int], ...]:
-    """The windows that fit into ``n_axes`` axes; all axes where the embedding is too narrow for any of them."""
-    return tuple(w for w in WINDOWS if w[1] <= n_axes) or ((1, n_axes),)
+from .coordinates import AXES, WINDOW, fixed, windows
 
 
 def _prepare_copole(geometry: Geometry, entity: Entity) -> Prepared:
@@ -88,7 +81,7 @@ COPOLE_RATE = TestKind(
     entity="gene_pairs",
     alternative="greater",
     effect_unit="co-pole rate",
-    coordinates="axes",
+    coordinates=AXES,
     min_size=10,
     asks="Do paired genes lie in the same pole of a spectral axis more often than other genes do?",
     formula="T = Σ_{(i,j)} [pole_i · pole_j = 1], poles = outer quarters by mid-rank; effect = T / pairs",
@@ -104,7 +97,7 @@ GRADED_GRADIENT = TestKind(
     entity="gene_pairs",
     alternative="greater",
     effect_unit="rank slope",
-    coordinates="layers",
+    coordinates=fixed("cosine"),
     min_size=20,
     asks="Are pairs with a higher grade of evidence more similar than pairs with a lower grade?",
     formula="T = Σ g_ij · r_ij, g = centred mid-rank of the grade among pairs, r = centred mid-rank of cosine among all "
@@ -113,6 +106,7 @@ GRADED_GRADIENT = TestKind(
     assumes="genes exchangeable as carriers of the graph's nodes (within strata)",
     source="linear-by-linear association with ranks (Mantel 1963), permutation of nodes as in QAP",
     prepare=_prepare_gradient,
+    uses="grades",
 )
 
 EDGE_AUROC = TestKind(
@@ -121,7 +115,7 @@ EDGE_AUROC = TestKind(
     entity="edges",
     alternative="greater",
     effect_unit="AUROC",
-    coordinates="windows",
+    coordinates=WINDOW,
     min_size=10,
     asks="In a spectral window, is a regulator closer to its targets than to other genes?",
     formula="T = Σ_{(r,t)} (2·rank_r(cos(x_r, x_t)) − (n_r + 1)); effect = 1/2 + T / (2·Σ_r m_r·(n_r − m_r)), the "
