@@ -77,7 +77,7 @@ def test_the_list_is_cut_at_its_length_and_holds_no_untested_row(plan: Any) -> N
         (0.9, 0.0251, True, "not_confirmed", "H"),
         (0.03, 0.9, True, "not_confirmed", "U"),
         (None, 0.9, True, "not_confirmed", "H"),
-        (None, None, False, "screened", "U"),
+        (None, None, False, "screened", ""),
     ],
 )
 def test_a_verdict_needs_one_route_at_its_own_share(

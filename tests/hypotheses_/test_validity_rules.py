@@ -18,7 +18,7 @@ from hyposcreen.embeddings_cache.store import find_cache, open_cache
 from hyposcreen.hypotheses.annotations import Annotation, Provenance
 from hyposcreen.hypotheses.grammar import Sentence
 from hyposcreen.hypotheses.validity import RULES, Facts, Universe, check, freedom, log_arrangements, notes
-from hyposcreen.tests_library.catalogue import CATALOGUE
+from hyposcreen.tests_library.catalogue import CATALOGUE, companion_nulls
 from hyposcreen.tests_library.nulls import NULLS, Exchange, exchange
 
 THIS, CELLS, TWIN = "1" * 64, "2" * 64, "3" * 64
@@ -55,7 +55,7 @@ def facts(test: str = "axis_separation", **changes: Any) -> Facts:
     values: dict[str, Any] = {
         "kind": kind,
         "annotation": annotation(kind.entity),
-        "nulls": tuple(NULLS),
+        "nulls": companion_nulls(kind),
         "alternative": kind.alternative,
         "scan": "max_t",
         "cache_digest": THIS,
@@ -103,7 +103,7 @@ FLAWS: list[tuple[str, str, Facts, str]] = [
     ),
     ("unmatched_null", "invalid", facts(nulls=("gene_label",)), "add the null 'stratified'"),
     ("unmatched_null", "invalid", facts(nulls=()), "are none"),
-    ("unmatched_null", "invalid", facts(nulls=("stratified", "pair_label")), "'pair_label' is not known"),
+    ("unmatched_null", "invalid", facts(nulls=("stratified", "pair_label")), "'pair_label' is not one of"),
     ("other_alternative", "invalid", facts(alternative="greater"), "tests 'two-sided'"),
     ("layers_as_samples", "invalid", facts(scan="mean_over_layers"), "'mean_over_layers'"),
     ("own_negatives", "invalid", facts(entity={"members": list(range(N))}), "100 genes"),
