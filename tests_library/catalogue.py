@@ -11,8 +11,9 @@ from .statistics.axis import AXIS_SEPARATION, POLE_ENRICHMENT
 from .statistics.base import TestKind, View
 from .statistics.classifier import ROLE_CLASSIFIER
 from .statistics.coordinates import axis_number, layer_span
+from .statistics.edges import EDGE_AUROC
 from .statistics.geometry import COHESION, EFFECTIVE_DIMENSION, LAYER_TRAJECTORY
-from .statistics.pairs import COPOLE_RATE, EDGE_AUROC, GRADED_GRADIENT
+from .statistics.pairs import COPOLE_RATE, GRADED_GRADIENT
 
 N_AXES = 10
 """Spectral axes offered to the grammar."""
