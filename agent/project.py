@@ -7,7 +7,7 @@ genes are sealed; it hands out rows of one :class:`Side` at a time.
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
 from pathlib import Path
@@ -30,9 +30,10 @@ from ..hypotheses.annotations import (
 )
 from ..hypotheses.grammar import Grammar, make_grammar
 from ..hypotheses.spec import TestSpec
+from ..hypotheses.studied import studied
 from ..hypotheses.validity import Facts, Finding, Universe, check, freedom
 from ..tests_library.catalogue import CATALOGUE, companion_nulls
-from ..tests_library.nulls import NULLS, exchange
+from ..tests_library.nulls import NULLS, exchange, study_load
 from .config import LEDGER_NAME, Config
 from .errors import UserError
 from .sandbox.base import Job
@@ -59,6 +60,8 @@ class Project:
     missing: Mapping[str, tuple[str, ...]]
     """Annotation → symbols it names that this cache cannot test."""
     _entities: Mapping[str, Any]
+
+    _loads: dict[tuple[Side, str | None], NDArray[np.int64]] = field(default_factory=dict)
 
     @property
     def ledger_path(self) -> Path:
@@ -122,6 +125,13 @@ class Project:
         edges = np.stack([resolved.rows[keep, 0], place[resolved.rows[keep, 1]]], axis=1)
         return {"kind": a.kind, "edges": edges.tolist(), "signs": resolved.sign[keep].tolist()}
 
+    def load(self, side: Side, background: str | None) -> NDArray[np.int64]:
+        """Study load of each gene of :meth:`rows`, int64 [n], from labels inside that universe alone."""
+        if (side, background) not in self._loads:
+            s = studied(self.annotations, self._entities, self.rows(side, background))
+            self._loads[(side, background)] = study_load(s.annotations, s.degree)
+        return self._loads[(side, background)]
+
     def labelled_rows(self, annotation: str) -> NDArray[np.int64]:
         """Cache rows that carry a label of ``annotation``, on either side: int64, unique, ascending."""
         return np.unique(self._entities[annotation].rows).astype(np.int64)
@@ -150,6 +160,7 @@ class Project:
             cache_path=str(self.cache.path.resolve()),
             cache_digest=self.cache.digest,
             universe=tuple(self.rows(side, background).tolist()),
+            load=tuple(self.load(side, background).tolist()),
             test=test,
             entity=self.entity(annotation, side),
             subsets=subsets,
@@ -195,7 +206,8 @@ class Project:
         universes: dict[str | None, Universe] = {}
         for background in {a.background for a in self.annotations.values()}:
             rows = self.rows(Side.EXPLORE, background)
-            covariates = genes.mean_expression[rows], genes.detection[rows], [kin[row] for row in rows]
+            load = self.load(Side.EXPLORE, background)
+            covariates = genes.mean_expression[rows], genes.detection[rows], [kin[row] for row in rows], load
             universes[background] = Universe(
                 symbols=tuple(genes.symbol[row] for row in rows),
                 freedoms={null: freedom(exchange(null, *covariates)) for null in NULLS},

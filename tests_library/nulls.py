@@ -11,9 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_STRATA = 25
+MAX_STRATA = 50
 MIN_STRATUM = 10
 """Fewer genes than this in a stratum leave too little to exchange."""
+MIN_HALVED = 8
+"""Strata are halved by study load where the universe has room for at least this many."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,10 @@ NULLS: dict[str, NullModel] = {
     ),
     "stratified": NullModel(
         name="stratified",
-        preserves="all that gene_label preserves, and how labels spread over expression × detection strata",
+        preserves="all that gene_label preserves, and how labels spread over expression × detection × study load strata",
         destroys="which gene of a stratum carries which label",
-        assumes="under the null, labels are exchangeable among genes of like expression and detection",
+        assumes="under the null, labels are exchangeable among genes of like expression, detection and study load (number of "
+        "annotations and network degree)",
     ),
     "family_block": NullModel(
         name="family_block",
@@ -71,48 +74,88 @@ class Exchange:
 
 
 def exchange(
-    null: str, expression: NDArray[np.float64], detection: NDArray[np.float64], families: Sequence[str]
+    null: str,
+    expression: NDArray[np.float64],
+    detection: NDArray[np.float64],
+    families: Sequence[str],
+    load: NDArray[np.int64] | None = None,
 ) -> Exchange:
-    """The exchange rule of ``null`` on a universe: covariates float64 [n], one family label a gene.
+    """The exchange rule of ``null`` on a universe: covariates float64 [n], one family label a gene, study load int64 [n].
 
     ``family_block``: families of equal size swap places whole, genes in their order in the universe. Where at least 20
-    families share a size (in practice size 1) they are stratified by mean expression and detection like single genes.
-    A family whose size is unique in the universe cannot move; its labels then cannot make a statistic extreme.
+    families share a size (in practice size 1) they are stratified by mean expression, detection and load like single
+    genes. A family whose size is unique in the universe cannot move; its labels then cannot make a statistic extreme.
     """
     if null != "family_block":
-        return Exchange(strata(null, expression, detection))
+        return Exchange(strata(null, expression, detection, load))
     _, units = np.unique(np.asarray(families), return_inverse=True)
     sizes = np.bincount(units)
     means = [np.bincount(units, weights=x) / sizes for x in (expression, detection)]
+    loads = None if load is None else np.bincount(units, weights=load).astype(np.int64)
     by_unit = np.zeros(len(sizes), dtype=np.int64)
     for size in np.unique(sizes).tolist():
         rows = np.flatnonzero(sizes == size)
-        fine = strata("stratified", means[0][rows], means[1][rows])
+        fine = strata("stratified", means[0][rows], means[1][rows], None if loads is None else loads[rows])
         by_unit[rows] = size * (MAX_STRATA + 1) + fine
     return Exchange(by_unit[units], units.astype(np.int64))
 
 
-def strata(null: str, expression: NDArray[np.float64], detection: NDArray[np.float64]) -> NDArray[np.int64]:
+def strata(
+    null: str,
+    expression: NDArray[np.float64],
+    detection: NDArray[np.float64],
+    load: NDArray[np.int64] | None = None,
+) -> NDArray[np.int64]:
     """Stratum of each gene of a universe under ``null``: int64 [n].
 
-    ``stratified`` cuts the universe into up to 5 bins of mean expression and each of them into up to 5 bins of detection,
-    by rank, ties broken by position, so strata have equal sizes up to one. Small universes get fewer strata, because a
-    stratum of under 10 genes would hardly move. ``expression`` and ``detection`` are float64 [n].
+    ``stratified`` cuts the universe into bins of mean expression, each of them into bins of detection, and each of those,
+    where ``load`` is given and there is room, into genes of lower and of higher study load; by rank, ties broken by
+    position, so strata have equal sizes up to one. Small universes get fewer strata, because a stratum of under 10 genes
+    would hardly move. ``expression`` and ``detection`` are float64 [n], ``load`` is int64 [n].
+
+    Load belongs to the labels and not to the rows. A draw swaps labels inside strata only, so every stratum keeps the
+    loads it has, all draws have the strata of the observed arrangement, and the test stays exact.
     """
     n = len(expression)
     if null == "gene_label":
         return np.zeros(n, dtype=np.int64)
     if null != "stratified":
         raise ValueError(f"unknown null '{null}'; the nulls are {', '.join(NULLS)}")
-    wanted = max(1, min(MAX_STRATA, n // MIN_STRATUM))
-    outer = max(1, round(wanted**0.5))
-    inner = max(1, wanted // outer)
-    bins = _rank_bins(expression, outer)
-    out = np.zeros(n, dtype=np.int64)
-    for b in range(outer):
-        rows = np.flatnonzero(bins == b)
-        out[rows] = b * inner + _rank_bins(detection[rows], inner)
+    wanted = max(1, min(MAX_STRATA if load is not None else MAX_STRATA // 2, n // MIN_STRATUM))
+    halves = 2 if load is not None and wanted >= MIN_HALVED else 1
+    outer = max(1, round((wanted // halves) ** 0.5))
+    inner = max(1, wanted // halves // outer)
+    out = _nested(expression, detection, outer, inner)
+    if load is None or halves == 1:
+        return out
+    return _nested_in(out, load.astype(np.float64), halves)
+
+
+def study_load(annotations: NDArray[np.int64], degree: NDArray[np.int64]) -> NDArray[np.int64]:
+    """One number for how well studied each gene is: its doubled mid-rank in annotation count plus that in degree, int64 [n]."""
+    return _mid_ranks(annotations) + _mid_ranks(degree)
+
+
+def _nested(
+    expression: NDArray[np.float64], detection: NDArray[np.float64], outer: int, inner: int
+) -> NDArray[np.int64]:
+    return _nested_in(_rank_bins(expression, outer), detection, inner)
+
+
+def _nested_in(groups: NDArray[np.int64], values: NDArray[np.float64], bins: int) -> NDArray[np.int64]:
+    """Each group cut into ``bins`` by rank of ``values``: group number · bins + bin."""
+    out = np.zeros(len(groups), dtype=np.int64)
+    for group in np.unique(groups).tolist():
+        rows = np.flatnonzero(groups == group)
+        out[rows] = group * bins + _rank_bins(values[rows], bins)
     return out
+
+
+def _mid_ranks(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    ranks: NDArray[np.int64] = (2 * ends - counts + 1)[inverse].astype(np.int64)
+    return ranks
 
 
 def _rank_bins(values: NDArray[np.float64], bins: int) -> NDArray[np.int64]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .engine.bank import BLOCK, Bank, bank_key
 from .engine.maxt import Moments, exceedances, moments, p_value, standardise
-from .nulls import exchange
+from .nulls import Exchange, exchange
 from .spaces import Geometry
 from .statistics.base import Entity, Prepared, TestKind, View
 
@@ -26,6 +26,12 @@ class Covariates:
     detection: NDArray[np.float64]
     families: tuple[str, ...] = ()
     """Empty means that every gene is a family of its own."""
+    load: NDArray[np.int64] | None = None
+    """Study load of each gene, int64 [n] (:func:`hyposcreen.tests_library.nulls.study_load`); ``None``: not matched."""
+
+    def exchange(self, null: str) -> Exchange:
+        """The exchange rule of a null on this universe."""
+        return exchange(null, self.expression, self.detection, self.families or self.symbols, self.load)
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,7 @@ def scan(
 
 def null_bank(covariates: Covariates, null: str, seed: int) -> Bank:
     """The bank every hypothesis on this universe shares under ``null``."""
-    rule = exchange(null, covariates.expression, covariates.detection, covariates.families or covariates.symbols)
+    rule = covariates.exchange(null)
     return Bank(bank_key(seed, null, covariates.symbols, rule.strata, rule.units), rule.strata, rule.units)
 
 

@@ -6,7 +6,7 @@ quantised at 2⁻³⁰ of their scale *before* they are ranked, so that the last
 BLAS and on threads, cannot decide a rank.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -39,6 +39,7 @@ class Geometry:
         families: Sequence[str],
         n_axes: int,
         shared: "dict[Any, Any] | None" = None,
+        covariates: "Mapping[str, NDArray[np.float64]] | None" = None,
     ) -> None:
         missing = np.setdiff1d(universe, usable)
         if len(missing):
@@ -47,6 +48,7 @@ class Geometry:
         self.usable = usable
         self.universe = universe
         self.families = families
+        self.covariates = dict(covariates or {})
         self.n_axes = min(n_axes, layers[0].shape[1], len(usable) - 1)
         self._shared = {} if shared is None else shared
         self._own: dict[Any, Any] = {}

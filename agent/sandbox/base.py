@@ -39,6 +39,8 @@ class Job:
     cache_digest: str
     universe: tuple[int, ...]
     """Cache rows under test."""
+    load: tuple[int, ...]
+    """Study load of each of them."""
     test: str
     entity: Mapping[str, Any]
     """``kind`` and the rows: ``members`` / ``pairs`` + ``grades`` / ``edges`` + ``signs``, local to the universe."""
@@ -55,7 +57,7 @@ class Job:
         """Plain JSON types."""
         return {
             "name": self.name, "cache_path": self.cache_path, "cache_digest": self.cache_digest,
-            "universe": list(self.universe), "test": self.test, "entity": dict(self.entity),
+            "universe": list(self.universe), "load": list(self.load), "test": self.test, "entity": dict(self.entity),
             "subsets": {k: list(v) for k, v in self.subsets.items()}, "nulls": list(self.nulls),
             "m": self.m, "seed": self.seed, "n_axes": self.n_axes, "vectors": self.vectors,
         }  # fmt: skip

@@ -13,6 +13,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -68,15 +69,17 @@ class Bench:
             cache, families, shared = self._cache(path, job["cache_digest"])
             rows = np.array(universe, dtype=np.int64)
             usable = np.flatnonzero(cache.genes.usable).astype(np.int64)
-            geometry = Geometry(cache.layers, usable, rows, families, job["n_axes"], shared)
-            symbols = tuple(cache.genes.symbol[r] for r in universe)
             genes, kin = cache.genes, tuple(families[r] for r in universe)
+            symbols = tuple(genes.symbol[r] for r in universe)
             covariates = Covariates(symbols, genes.mean_expression[rows], genes.detection[rows], kin)
+            held = {"expression": covariates.expression, "detection": covariates.detection}
+            geometry = Geometry(cache.layers, usable, rows, families, job["n_axes"], shared, held)
             self._geometries[name] = (geometry, covariates)
             while len(self._geometries) > _GEOMETRIES:
                 self._geometries.popitem(last=False)
         self._geometries.move_to_end(name)
-        return self._geometries[name]
+        geometry, covariates = self._geometries[name]
+        return geometry, replace(covariates, load=np.array(job["load"], dtype=np.int64))
 
     def _cache(self, path: str, digest: str) -> tuple[Cache, tuple[str, ...], dict[Any, Any]]:
         if path not in self._caches:

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hyposcreen.tests_library.nulls import NULLS, exchange, strata
+from hyposcreen.tests_library.engine.bank import Bank
+from hyposcreen.tests_library.nulls import NULLS, exchange, strata, study_load
 
 
 @given(st.integers(1, 700), st.integers(0, 2**32 - 1), st.booleans())
@@ -67,3 +68,42 @@ def test_declarations_carry_their_own_name():
         assert all((null.preserves, null.destroys, null.assumes))
         rule = exchange(null.name, np.arange(30.0), np.arange(30.0), [f"f{i // 2}" for i in range(30)])
         assert len(rule.strata) == 30
+
+
+def test_study_load_halves_each_stratum_and_keeps_expression_and_detection_apart():
+    rng = np.random.default_rng(4)
+    expression, detection, named = rng.random(400), rng.random(400), rng.integers(0, 4, 400)
+    load = study_load(named, np.zeros(400, np.int64))
+    groups = strata("stratified", expression, detection, load)
+    assert np.bincount(groups).min() >= 10
+    assert 20 <= len(np.unique(groups)) <= 50
+    for pair in np.unique(groups // 2):
+        low, high = (np.flatnonzero(groups == 2 * pair + half) for half in (0, 1))
+        assert load[low].max() <= load[high].min()
+    outer = groups // 2 // 5
+    for b in range(3):
+        assert expression[outer == b].max() < expression[outer == b + 1].min()
+
+
+def test_study_load_adds_mid_ranks_of_annotations_and_degree():
+    from scipy.stats import rankdata
+
+    named, degree = np.array([0, 2, 2, 5]), np.array([7, 0, 0, 0])
+    expected = 2 * rankdata(named) + 2 * rankdata(degree)
+    assert study_load(named, degree).tolist() == expected.tolist()
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=40, deadline=None)
+def test_a_draw_leaves_the_strata_of_the_loads_it_moves(seed):
+    """Load belongs to labels: after a swap inside strata, the strata made anew from the moved loads are the same."""
+    rng = np.random.default_rng(seed)
+    expression, detection = rng.random(300), rng.random(300)
+    load = study_load(rng.integers(0, 5, 300), rng.integers(0, 3, 300))
+    groups = strata("stratified", expression, detection, load)
+    moved = Bank((int(seed), 1), groups).arrangements(1, 2)[0]
+    again = strata("stratified", expression, detection, load[np.argsort(moved)])
+    for pair in np.unique(groups // 2):
+        for half in (0, 1):
+            before, after = load[groups == 2 * pair + half], load[np.argsort(moved)][again == 2 * pair + half]
+            assert sorted(before.tolist()) == sorted(after.tolist())
