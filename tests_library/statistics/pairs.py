@@ -1,4 +1,4 @@
-"""Gene pairs: co-pole rate and graded gradient."""
+"""Gene pairs: co-pole rate, poles shared over the axes of a window, distance contrast and graded gradient."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from ..engine.kernels import Arrangements, pair_sums, same_pole_counts
 from ..spaces import Geometry, centred_ranks
 from .base import Entity, Prepared, TestKind, View, affine
-from .coordinates import AXES, fixed
+from .coordinates import AXES, WINDOW, fixed, windows
 
 
 def _prepare_copole(geometry: Geometry, entity: Entity) -> Prepared:
@@ -22,6 +22,33 @@ def _prepare_copole(geometry: Geometry, entity: Entity) -> Prepared:
 
 def _pole_columns(geometry: Geometry) -> NDArray[np.int8]:
     return np.ascontiguousarray(np.concatenate([geometry.poles(q) for q in range(geometry.n_layers)], axis=1))
+
+
+def _prepare_shared_poles(geometry: Geometry, entity: Entity) -> Prepared:
+    pairs = entity.need_pairs()
+    table = geometry.remember("co-pole table", lambda: _pole_columns(geometry))
+    spans = windows(geometry.n_axes)
+    views = tuple(View(f"L{q}", f"SV{a}-{b}") for q in range(geometry.n_layers) for a, b in spans)
+
+    def sums(arrangements: Arrangements) -> NDArray[np.int64]:
+        counts = same_pole_counts(table, pairs, arrangements).reshape(-1, geometry.n_layers, geometry.n_axes)
+        by_window = np.stack([counts[:, :, a - 1 : b].sum(axis=2) for a, b in spans], axis=2)
+        return by_window.reshape(len(arrangements), len(views))
+
+    return Prepared(views, sums, *affine(len(views), 1 / len(pairs), 0.0))
+
+
+def _prepare_proximity(geometry: Geometry, entity: Entity) -> Prepared:
+    pairs = entity.need_pairs()
+    table = geometry.pair_ranks()
+    views = tuple(View(f"L{q}", "cosine") for q in range(geometry.n_layers))
+    ones = np.ones(len(pairs), np.int64)
+    others = geometry.n * (geometry.n - 1) // 2 - len(pairs)
+
+    def sums(arrangements: Arrangements) -> NDArray[np.int64]:
+        return pair_sums(table, pairs, ones, arrangements)
+
+    return Prepared(views, sums, *affine(len(views), 1 / (2 * len(pairs) * max(1, others)), 0.5))
 
 
 def _prepare_gradient(geometry: Geometry, entity: Entity) -> Prepared:
@@ -74,4 +101,38 @@ GRADED_GRADIENT = TestKind(
     source="linear-by-linear association with ranks (Mantel 1963), permutation of nodes as in QAP",
     prepare=_prepare_gradient,
     uses="grades",
+)
+
+PAIR_PROXIMITY = TestKind(
+    name="pair_proximity",
+    family="pairs",
+    entity="gene_pairs",
+    alternative="greater",
+    effect_unit="AUROC",
+    coordinates=fixed("cosine"),
+    min_size=10,
+    asks="Are paired genes more similar than pairs of genes are in general?",
+    formula="T = Σ_{(i,j)} (2·rank(cos_ij) − (N + 1)), rank among all N = n(n − 1)/2 pairs; AUROC = 1/2 + T / (2·p·(N − p)) "
+    "for p pairs",
+    null_preserves="each gene's number of pairs and the whole pair graph; genes are permuted, never pairs",
+    assumes="genes exchangeable as carriers of the pair graph's nodes (within strata)",
+    source="Mann & Whitney 1947 on pairs; permutation of nodes: QAP, Hubert & Schultz 1976",
+    prepare=_prepare_proximity,
+)
+
+MULTI_AXIS_COPOLE = TestKind(
+    name="multi_axis_copole",
+    family="pairs",
+    entity="gene_pairs",
+    alternative="greater",
+    effect_unit="shared poles a pair",
+    coordinates=WINDOW,
+    min_size=10,
+    asks="On how many axes of a spectral window do paired genes lie in the same pole: more than other genes do?",
+    formula="T = Σ_{(i,j)} Σ_{k in window} [pole_ik · pole_jk = 1], poles = outer quarters by mid-rank; effect = T / pairs",
+    null_preserves="each gene's number of pairs, the whole pair graph, and each gene's poles on all axes together",
+    assumes="genes exchangeable as carriers of the pair graph's nodes (within strata)",
+    source="co-pole definition: arXiv:2602.22247; permutation of nodes: QAP, Hubert & Schultz 1976",
+    prepare=_prepare_shared_poles,
+    universe=False,
 )
