@@ -31,6 +31,8 @@ class NullModel:
     their joint distribution. Where not, hypotheses are combined by Bonferroni (Route U) and Holm (Route H)."""
     decides: bool = True
     """Whether a claim must beat it. A null that is too easy to beat, or answers another question, is only printed."""
+    most: int | None = None
+    """Most draws that are made of it, where a draw is dear; ``None``: as many as the run asks for."""
 
 
 NULLS: dict[str, NullModel] = {
@@ -56,7 +58,15 @@ NULLS: dict[str, NullModel] = {
 }
 """Companion nulls of every test, by name, in the order in which they are drawn: all permute which gene is which."""
 
-OWN_NULLS: dict[str, NullModel] = {}
+OWN_NULLS: dict[str, NullModel] = {
+    "random_axis": NullModel(
+        name="random_axis",
+        preserves="the labels, the span of the spectral axes, and the likeness of axes between layers",
+        destroys="which directions of that span are the axes: every draw turns all of them by one random rotation",
+        assumes="under the null, the axes are no special directions of the space they span",
+        most=999,
+    ),
+}
 """Nulls that some test kinds have beside those, by name; the kind says which (``TestKind.nulls``) and draws them."""
 
 

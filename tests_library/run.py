@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .engine.bank import BLOCK, Bank, bank_key
 from .engine.maxt import Moments, exceedances, moments, p_value, standardise
-from .nulls import Exchange, exchange
+from .nulls import Exchange, exchange, null_model
 from .spaces import Geometry
 from .statistics.base import Entity, Prepared, TestKind, View
 
@@ -97,11 +97,19 @@ def scan(
     if entity.size < kind.min_size:
         raise ValueError(f"{kind.name} needs at least {kind.min_size} in its entity, here are {entity.size}")
     prepared = kind.prepare(geometry, entity)
-    stops = [s for s in STAGES if s < m] if staged else []
     return tuple(
-        _one_null(null, _draws(geometry, covariates, prepared, null, seed), prepared, kind, subsets, [*stops, m])
+        _one_null(
+            null, _draws(geometry, covariates, prepared, null, seed), prepared, kind, subsets, stops(null, m, staged)
+        )
         for null in nulls
     )
+
+
+def stops(null: str, m: int, staged: bool) -> list[int]:
+    """Numbers of draws after which a scan of ``null`` may stop; the last is all it makes when ``m`` are asked for."""
+    most = null_model(null).most
+    last = m if most is None else min(m, most)
+    return [*(s for s in STAGES if staged and s < last), last]
 
 
 def null_bank(covariates: Covariates, null: str, seed: int) -> Bank:

@@ -172,11 +172,15 @@ def centred_ranks(values: NDArray[np.int64]) -> NDArray[np.int32]:
 
 def poles(ranks: NDArray[np.int32]) -> NDArray[np.int8]:
     """Top and bottom quarter from doubled centred mid-ranks [n, V]: int8 +1, −1, 0. Pole size is n // 4 without ties."""
-    n = ranks.shape[0]
-    edge = (n - 1) - 2 * (n // 4 - 1)
+    edge = pole_edge(ranks.shape[0])
     top, bottom = (ranks >= edge).astype(np.int8), (ranks <= -edge).astype(np.int8)
     signed: NDArray[np.int8] = top - bottom
     return signed
+
+
+def pole_edge(n: int) -> int:
+    """The smallest doubled centred mid-rank that is in the top pole of n genes."""
+    return (n - 1) - 2 * (n // 4 - 1)
 
 
 def pair_ranks(similarity: NDArray[np.int64]) -> NDArray[np.int32]:

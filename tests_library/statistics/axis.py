@@ -1,12 +1,18 @@
 """Gene sets on spectral axes: separation along an axis, and enrichment at its poles."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ..engine.kernels import Arrangements, set_sums
-from ..spaces import Geometry
-from .base import Entity, Prepared, TestKind, View, affine
+from ..engine.rotation import rotated_ranks, rotations, white
+from ..spaces import Geometry, pole_edge
+from .base import Entity, OwnDraws, Prepared, TestKind, View, affine
 from .coordinates import AXES, POLES
+
+_AT_ONCE = 64
+"""Rotations whose ranks are held at once."""
 
 
 def _prepare_separation(geometry: Geometry, entity: Entity) -> Prepared:
@@ -18,7 +24,8 @@ def _prepare_separation(geometry: Geometry, entity: Entity) -> Prepared:
     def sums(arrangements: Arrangements) -> NDArray[np.int64]:
         return set_sums(table, members, arrangements)
 
-    return Prepared(views, sums, *affine(len(views), 1 / (2 * m * max(1, n - m)), 0.5))
+    own = {"random_axis": random_axis(geometry, members, lambda ranks: ranks.sum(axis=1, dtype=np.int64))}
+    return Prepared(views, sums, *affine(len(views), 1 / (2 * m * max(1, n - m)), 0.5), own)
 
 
 def _prepare_poles(geometry: Geometry, entity: Entity) -> Prepared:
@@ -34,7 +41,30 @@ def _prepare_poles(geometry: Geometry, entity: Entity) -> Prepared:
     def sums(arrangements: Arrangements) -> NDArray[np.int64]:
         return set_sums(table, members, arrangements)
 
-    return Prepared(views, sums, *affine(len(views), 1 / len(members), 0.0))
+    def in_poles(ranks: NDArray[np.int32]) -> NDArray[np.int64]:
+        edge, axes = pole_edge(geometry.n), geometry.n_axes
+        top, bottom = ((sign * ranks >= edge).sum(axis=1, dtype=np.int64) for sign in (1, -1))
+        halves = [part[:, q * axes : (q + 1) * axes] for q in range(geometry.n_layers) for part in (top, bottom)]
+        return np.concatenate(halves, axis=1)
+
+    own = {"random_axis": random_axis(geometry, members, in_poles)}
+    return Prepared(views, sums, *affine(len(views), 1 / len(members), 0.0), own)
+
+
+def random_axis(
+    geometry: Geometry, genes: NDArray[np.int64], statistic: Callable[[NDArray[np.int32]], NDArray[np.int64]]
+) -> OwnDraws:
+    """The draws of the random-axis null: ``statistic`` of the ranks [P, g, L·k] of ``genes`` on rotated axes, int64 [P, V]."""
+    scores = geometry.remember(
+        "white axes", lambda: np.stack([white(geometry.local_axes(q)) for q in range(geometry.n_layers)])
+    )
+
+    def draw(key: tuple[int, int], start: int, stop: int) -> NDArray[np.int64]:
+        turns = geometry.remember(("rotations", key, start, stop), lambda: rotations(key, start, stop, geometry.n_axes))
+        few = range(0, len(turns), _AT_ONCE)
+        return np.concatenate([statistic(rotated_ranks(scores, genes, turns[p : p + _AT_ONCE])) for p in few])
+
+    return draw
 
 
 def _rank_table(geometry: Geometry) -> NDArray[np.int32]:
@@ -62,6 +92,7 @@ AXIS_SEPARATION = TestKind(
     assumes="labels exchangeable over genes (within strata); any dependence between views and sets",
     source="Mann & Whitney 1947; max-T: Westfall & Young 1993",
     prepare=_prepare_separation,
+    nulls=("random_axis",),
 )
 
 POLE_ENRICHMENT = TestKind(
@@ -78,4 +109,5 @@ POLE_ENRICHMENT = TestKind(
     assumes="labels exchangeable over genes (within strata)",
     source="Fisher 1922; one-sided, both poles scanned as separate views",
     prepare=_prepare_poles,
+    nulls=("random_axis",),
 )
