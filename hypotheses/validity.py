@@ -5,8 +5,7 @@ sealed label, so a refusal tells a proposer nothing about genes B. A new rule is
 
 What the design asks for and no rule here can see yet:
 
-- a claim about *specificity to an axis*: a spec has no word for it and there is no random-axis null to demand;
-- covariates computed from the embedding: a spec names none; the strata come from expression and detection alone;
+- covariates computed from the embedding: a spec names none; the strata come from expression, detection and study load alone;
 - a label derived from a cache that is not here: nobody can tell whose cells those were;
 - confirmation across seeds of the same cells: a spec names one cache;
 - null sanity (no variance): only draws show it, so ``agent/results.py`` judges it.
@@ -158,11 +157,8 @@ def unmatched_null(facts: Facts) -> Finding | None:
     """Labels shuffled over all genes alone let expression pass for the label; every claim needs the matched null."""
     known = companion_nulls(facts.kind)
     unknown = [null for null in facts.nulls if null not in known]
-    left_out = [null for null in facts.kind.nulls if null not in facts.nulls]
     if unknown:
         sentence = f"null '{unknown[0]}' is not one of {facts.kind.name}; its nulls are {', '.join(known)}"
-    elif left_out:
-        sentence = f"a claim of {facts.kind.name} needs its own null '{left_out[0]}'; add it"
     elif _MATCHED not in facts.nulls:
         named = ", ".join(facts.nulls) or "none"
         sentence = (
@@ -171,6 +167,18 @@ def unmatched_null(facts: Facts) -> Finding | None:
     else:
         return None
     return Finding("unmatched_null", "invalid", sentence)
+
+
+def left_out_null(facts: Facts) -> Finding | None:
+    """A test kind's own null is part of its question: without random axes, any coherent set is 'on an axis'."""
+    missing = [null for null in facts.kind.nulls if null not in facts.nulls]
+    if not missing:
+        return None
+    return Finding(
+        "left_out_null",
+        "invalid",
+        f"a claim of {facts.kind.name} must also beat its own null '{missing[0]}', and the spec leaves it out; add it",
+    )
 
 
 def other_alternative(facts: Facts) -> Finding | None:
@@ -322,6 +330,7 @@ RULES: tuple[Callable[[Facts], Finding | None], ...] = (
     derived_label,
     same_cells,
     unmatched_null,
+    left_out_null,
     other_alternative,
     layers_as_samples,
     own_negatives,

@@ -46,7 +46,7 @@ def make_facts(
     return Facts(
         kind=kind,
         annotation=annotation,
-        nulls=("stratified",),
+        nulls=("stratified", *kind.nulls),
         alternative=kind.alternative,
         scan="max_t",
         cache_digest=CACHE,

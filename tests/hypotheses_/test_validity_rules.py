@@ -104,6 +104,8 @@ FLAWS: list[tuple[str, str, Facts, str]] = [
     ("unmatched_null", "invalid", facts(nulls=("gene_label",)), "add the null 'stratified'"),
     ("unmatched_null", "invalid", facts(nulls=()), "are none"),
     ("unmatched_null", "invalid", facts(nulls=("stratified", "pair_label")), "'pair_label' is not one of"),
+    ("left_out_null", "invalid", facts("axis_separation", nulls=tuple(NULLS)), "'random_axis'"),
+    ("left_out_null", "invalid", facts("edge_auroc", nulls=tuple(NULLS)), "must also beat"),
     ("other_alternative", "invalid", facts(alternative="greater"), "tests 'two-sided'"),
     ("layers_as_samples", "invalid", facts(scan="mean_over_layers"), "'mean_over_layers'"),
     ("own_negatives", "invalid", facts(entity={"members": list(range(N))}), "100 genes"),
@@ -193,7 +195,7 @@ def test_clean_specs_pass_every_rule(test):
 NEAR_MISSES = [
     facts(annotation=annotation("gene_set", "derived", "f" * 64)),
     facts(annotation=annotation("gene_set", "control")),
-    facts(nulls=("stratified",)),
+    facts(nulls=("stratified", "random_axis")),
     facts(entity={"members": list(range(90))}),
     facts(entity={"members": list(range(5))}),
     facts(masked=20),
