@@ -312,7 +312,7 @@ def _walk_numpy(
             if b % _PERIOD == _PERIOD - 1:
                 z = first[x] + _pick_numpy(words[2], size[x])
                 turn = (words[3] & 1).astype(np.bool_)
-                moves = [(x, np.where(turn, z, y), np.where(turn, y, z))]
+                moves: list[tuple[NDArray[np.int64], ...]] = [(x, np.where(turn, z, y), np.where(turn, y, z))]
             else:
                 moves = [(v, w), (x, y)] if direction == _BACKWARD else [(x, y), (v, w)]
             for move in moves:

@@ -1,28 +1,88 @@
-"""Directed edges of regulators: targets near their regulator in a spectral window."""
+"""Directed, signed edges: targets near their regulator, activation against repression, a common direction, closed loops.
+
+Every statistic is a function of a graph. The shared nulls keep the regulators where they are and let other genes play the
+targets. Two nulls of the edges' own draw other graphs: ``rewired`` keeps how many regulators each target has,
+``target_shuffle`` does not. ``sign_shuffle`` leaves the graph alone and deals its signs anew.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..engine.edge_kernels import closing_edges, weighted_edge_sums
 from ..engine.kernels import Arrangements, edge_sums
+from ..engine.rewire import SignedEdges, rewired, sign_draws, target_draws
 from ..spaces import Geometry, centred_ranks
-from .base import Entity, Prepared, TestKind, View, affine
+from .base import Entity, OwnDraws, Prepared, TestKind, View, affine
 from .coordinates import WINDOW, windows
 
+MIN_SIGNED = 5
+"""Activating and repressing edges each, of regulators that have both, below which their contrast is not made."""
+MIN_CLOSING = 5
+"""Edges that close a loop, of regulators that also have others, below which their contrast is not made."""
+_WEIGHT = 1 << 20
+_UNIT = 1 << 12
+"""Length of a unit displacement: squares of sums over 2¹⁸ edges fit in int64."""
+_COORDINATE_BITS = 21
+"""|coordinate| ≤ 2²¹, so squared distances over up to 2⁷ axes are exact in float64."""
 
-def _prepare_edges(geometry: Geometry, entity: Entity) -> Prepared:
-    edges = entity.need_edges()
-    regulators, local = np.unique(edges[:, 0], return_inverse=True)
-    local_edges = np.stack([local, edges[:, 1]], axis=1).astype(np.int64)
-    views = tuple(View(f"L{q}", f"SV{a}-{b}") for q in range(geometry.n_layers) for a, b in windows(geometry.n_axes))
-    table = np.stack([_within_regulator_ranks(geometry, view, regulators) for view in views], axis=2)
-    targets = np.bincount(local, minlength=len(regulators))
-    possible = geometry.n - np.isin(regulators, geometry.universe).astype(np.int64)
-    comparisons = max(1, int((targets * np.maximum(0, possible - targets)).sum()))
+Targets = NDArray[np.int32]
+"""The target of every edge in every draw, [P, e]; an edge keeps its regulator and its sign."""
 
-    def sums(arrangements: Arrangements) -> NDArray[np.int64]:
-        return edge_sums(table, local_edges, arrangements)
 
-    return Prepared(views, sums, *affine(len(views), 1 / (2 * comparisons), 0.5))
+@dataclass(frozen=True, eq=False)
+class _Graph:
+    """Edges with regulators numbered 0 … R−1 (``rows`` are their cache rows); int64 [e] each, ``own`` int64 [R]."""
+
+    rows: NDArray[np.int64]
+    regulators: NDArray[np.int64]
+    targets: NDArray[np.int64]
+    signs: NDArray[np.int64]
+    own: NDArray[np.int64]
+    n: int
+
+    @classmethod
+    def of(cls, geometry: Geometry, entity: Entity) -> "_Graph":
+        edges = entity.need_edges()
+        rows, regulators = np.unique(edges[:, 0], return_inverse=True)
+        signs = np.zeros(len(edges), np.int64) if entity.signs is None else entity.signs
+        place = {row: i for i, row in enumerate(geometry.universe.tolist())}
+        own = np.array([place.get(row, -1) for row in rows.tolist()], np.int64)
+        return cls(rows, regulators.astype(np.int64), edges[:, 1].astype(np.int64), signs, own, geometry.n)
+
+    def arranged(self, arrangements: Arrangements) -> Targets:
+        """The targets when gene i is played by gene ``a[i]``."""
+        return np.ascontiguousarray(arrangements[:, self.targets])
+
+    def own_draws(self, statistic: Callable[[Targets], NDArray[np.int64]]) -> dict[str, OwnDraws]:
+        """``statistic`` of the graphs of each null that draws graphs."""
+
+        def draws(make: Callable[[SignedEdges, tuple[int, int], int, int], Targets]) -> OwnDraws:
+            def draw(key: tuple[int, int], start: int, stop: int) -> NDArray[np.int64]:
+                edges = SignedEdges(self.regulators, self.targets, self.signs, self.own, self.n)
+                return statistic(make(edges, key, start, stop))
+
+            return draw
+
+        return {"rewired": draws(rewired), "target_shuffle": draws(target_draws)}
+
+
+def _window_views(geometry: Geometry) -> tuple[View, ...]:
+    return tuple(View(f"L{q}", f"SV{a}-{b}") for q in range(geometry.n_layers) for a, b in windows(geometry.n_axes))
+
+
+def _place(view: View) -> tuple[int, int, int]:
+    """Layer, first and last axis (1-based) of a window view."""
+    low, high = (int(v) for v in view.coordinate[2:].split("-"))
+    return int(view.layer[1:]), low, high
+
+
+def _rank_table(geometry: Geometry, regulators: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Ranks within regulators in every view: int32 [R, n, V]."""
+    return np.stack([_within_regulator_ranks(geometry, view, regulators) for view in _window_views(geometry)], axis=2)
 
 
 def _within_regulator_ranks(geometry: Geometry, view: View, regulators: NDArray[np.int64]) -> NDArray[np.int32]:
@@ -31,8 +91,7 @@ def _within_regulator_ranks(geometry: Geometry, view: View, regulators: NDArray[
     Real edges have no self-loop, but a draw may send a target to its own regulator. It then counts as the most similar
     gene, which it is, so such a draw can only be more extreme and the test only more conservative.
     """
-    layer = int(view.layer[1:])
-    low, high = (int(v) for v in view.coordinate[2:].split("-"))
+    layer, low, high = _place(view)
     out = np.zeros((len(regulators), geometry.n), np.int32)
     for r, row in enumerate(regulators):
         others = np.flatnonzero(geometry.universe != row)
@@ -40,6 +99,152 @@ def _within_regulator_ranks(geometry: Geometry, view: View, regulators: NDArray[
         out[r] = len(others) - 1
         out[r, others] = centred_ranks(similarity[others, None])[:, 0]
     return out
+
+
+def _prepare_edges(geometry: Geometry, entity: Entity) -> Prepared:
+    graph = _Graph.of(geometry, entity)
+    views = _window_views(geometry)
+    table = _rank_table(geometry, graph.rows)
+    edges = np.stack([graph.regulators, graph.targets], axis=1)
+    each = np.stack([graph.regulators, np.arange(len(edges))], axis=1)
+    targets = np.bincount(graph.regulators, minlength=len(graph.rows))
+    possible = geometry.n - (graph.own >= 0)
+    comparisons = max(1, int((targets * np.maximum(0, possible - targets)).sum()))
+
+    def sums(arrangements: Arrangements) -> NDArray[np.int64]:
+        return edge_sums(table, edges, arrangements)
+
+    own = graph.own_draws(lambda drawn: edge_sums(table, each, drawn))
+    return Prepared(views, sums, *affine(len(views), 1 / (2 * comparisons), 0.5), own)
+
+
+def _shares(regulators: NDArray[np.int64], marked: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Weights of the contrast of marked with other edges, within regulators: (int64 [P, e], their norm [P]).
+
+    A regulator with p marked and q other edges gives its marked edges weight q · c and the others −p · c, where
+    c = round(2²⁰ / (p + q)). They sum to exactly 0, so what all its edges share cancels, and regulators count by
+    p·q / (p + q), the weight of a difference of two means. The norm is Σ c·p·q. ``marked`` is bool [P, e].
+    """
+    R = int(regulators.max(initial=-1)) + 1
+    total = np.bincount(regulators, minlength=R)
+    one_hot = (regulators[:, None] == np.arange(R)).astype(np.float64)
+    p = np.rint(marked.astype(np.float64) @ one_hot).astype(np.int64)  # counts: exact in any order
+    q = total - p
+    c = np.rint(_WEIGHT / np.maximum(1, total)).astype(np.int64)
+    weights = np.where(marked, (q * c)[:, regulators], -(p * c)[:, regulators])
+    return weights, (p * q * c).sum(axis=1)
+
+
+def _enough(regulators: NDArray[np.int64], marked: NDArray[np.bool_], least: int, others: int) -> bool:
+    """Whether regulators that have both marked and other edges have ``least`` and ``others`` of them. ``marked`` [e]."""
+    R = int(regulators.max(initial=-1)) + 1
+    p = np.bincount(regulators[marked], minlength=R)
+    q = np.bincount(regulators[~marked], minlength=R)
+    both = (p > 0) & (q > 0)
+    return bool(p[both].sum() >= least and q[both].sum() >= others)
+
+
+def _nothing(views: tuple[View, ...], nulls: tuple[str, ...]) -> Prepared:
+    """Too little to test: a statistic that is 0 whatever is drawn, so p = 1 and the null is named as broken."""
+
+    def draw(_key: Any, start: int, stop: int) -> NDArray[np.int64]:
+        return np.zeros((stop - start, len(views)), np.int64)
+
+    def sums(arrangements: Arrangements) -> NDArray[np.int64]:
+        return np.zeros((len(arrangements), len(views)), np.int64)
+
+    return Prepared(views, sums, *affine(len(views), 0.0, 0.0), dict.fromkeys(nulls, draw))
+
+
+def _prepare_signs(geometry: Geometry, entity: Entity) -> Prepared:
+    graph = _Graph.of(geometry, entity)
+    views = _window_views(geometry)
+    known = np.flatnonzero(graph.signs)
+    regulators, activating = graph.regulators[known], graph.signs[known] > 0
+    if not _enough(regulators, activating, MIN_SIGNED, MIN_SIGNED):
+        return _nothing(views, SIGNED_EDGE_SPLIT.nulls)
+    table = _rank_table(geometry, graph.rows)
+    observed = graph.targets[known].astype(np.int32)[None]
+    weights, norm = _shares(regulators, activating[None])
+
+    def sums(arrangements: Arrangements) -> NDArray[np.int64]:
+        targets = np.ascontiguousarray(arrangements[:, graph.targets[known]])
+        return weighted_edge_sums(table, regulators, targets, weights)
+
+    def shuffled(key: tuple[int, int], start: int, stop: int) -> NDArray[np.int64]:
+        signs = sign_draws(regulators, activating.astype(np.int64), key, start, stop)
+        return weighted_edge_sums(table, regulators, observed, _shares(regulators, signs > 0)[0])
+
+    scale = 1 / (2 * geometry.n * int(norm[0]))
+    return Prepared(views, sums, *affine(len(views), scale, 0.0), {"sign_shuffle": shuffled})
+
+
+def _prepare_displacement(geometry: Geometry, entity: Entity) -> Prepared:
+    graph = _Graph.of(geometry, entity)
+    views = _window_views(geometry)
+    table, first = _displacements(geometry, views, graph.rows)
+    e = len(graph.targets)
+    each = np.stack([graph.regulators, np.arange(e)], axis=1)
+
+    def resultant(targets: Targets) -> NDArray[np.int64]:
+        squares = edge_sums(table, each, targets) ** 2
+        length = np.sqrt(np.add.reduceat(squares, first, axis=1).astype(np.float64))
+        # an edge drawn onto its own regulator points nowhere; it is counted as if it pointed with the others
+        nowhere = (targets == graph.own[graph.regulators]).sum(axis=1)
+        return np.asarray(np.rint((length + _UNIT * nowhere[:, None]) ** 2).astype(np.int64))
+
+    def sums(arrangements: Arrangements) -> NDArray[np.int64]:
+        return resultant(graph.arranged(arrangements))
+
+    pairs = max(1, e * (e - 1))
+    effect = affine(len(views), 1 / (pairs * _UNIT**2), -e / pairs)
+    return Prepared(views, sums, *effect, graph.own_draws(resultant))
+
+
+def _displacements(
+    geometry: Geometry, views: tuple[View, ...], regulators: NDArray[np.int64]
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Unit vectors from each regulator to each gene, int32 [R, n, C] in units of 2⁻¹², and where each view begins in C.
+
+    Equal points have the vector 0. Coordinates are rounded to integers before they are subtracted.
+    """
+    parts = []
+    for view in views:
+        layer, low, high = _place(view)
+        lengths = geometry.axis_scale(layer)[low - 1 : high]
+        relative = lengths / max(float(lengths.max()), np.finfo(np.float64).tiny)
+        x = np.rint(geometry.axes(layer)[:, low - 1 : high] * relative * 2.0 ** (_COORDINATE_BITS - 30))
+        steps = x[geometry.universe][None] - x[regulators][:, None]
+        length = np.sqrt((steps**2).sum(axis=2))
+        parts.append(np.rint(_UNIT * steps / np.where(length > 0, length, 1.0)[:, :, None]).astype(np.int32))
+    widths = [part.shape[2] for part in parts]
+    return np.concatenate(parts, axis=2), np.cumsum([0, *widths[:-1]]).astype(np.int64)
+
+
+def _prepare_loops(geometry: Geometry, entity: Entity) -> Prepared:
+    graph = _Graph.of(geometry, entity)
+    views = _window_views(geometry)
+    observed = closing_edges(graph.regulators, graph.targets.astype(np.int32)[None], graph.own, graph.n)
+    if not _enough(graph.regulators, observed[0], MIN_CLOSING, MIN_CLOSING):
+        return _nothing(views, FEED_FORWARD_LOOP.nulls)
+    table = _rank_table(geometry, graph.rows)
+    fixed = _shares(graph.regulators, observed)
+
+    def contrast(targets: Targets, shares: tuple[NDArray[np.int64], NDArray[np.int64]]) -> NDArray[np.int64]:
+        weights, norm = shares
+        totals = weighted_edge_sums(table, graph.regulators, targets, weights)
+        return np.rint(totals / np.sqrt(np.maximum(1, norm))[:, None]).astype(np.int64)
+
+    def sums(arrangements: Arrangements) -> NDArray[np.int64]:
+        return contrast(graph.arranged(arrangements), fixed)
+
+    def redrawn(targets: Targets) -> NDArray[np.int64]:
+        closing = closing_edges(graph.regulators, targets, graph.own, graph.n)
+        return contrast(targets, _shares(graph.regulators, closing))
+
+    own = {"rewired": graph.own_draws(redrawn)["rewired"]}
+    scale = 1 / (2 * geometry.n * float(np.sqrt(fixed[1][0])))
+    return Prepared(views, sums, *affine(len(views), scale, 0.0), own)
 
 
 EDGE_AUROC = TestKind(
@@ -57,4 +262,71 @@ EDGE_AUROC = TestKind(
     assumes="targets exchangeable over genes (within strata); regulators fixed",
     source="Mann & Whitney 1947 within regulators; SV2–7 window: arXiv:2602.22247",
     prepare=_prepare_edges,
+)
+
+SIGNED_EDGE_SPLIT = TestKind(
+    name="signed_edge_split",
+    family="edges",
+    entity="edges",
+    alternative="two-sided",
+    effect_unit="rank difference",
+    coordinates=WINDOW,
+    min_size=10,
+    asks="In a spectral window, are activated targets closer to their regulator than repressed ones, or farther?",
+    formula="T = Σ_r c_r·(q_r·Σ_{t activated} R_rt − p_r·Σ_{t repressed} R_rt), R_rt = 2·rank_r(cos(x_r, x_t)) − (n_r + 1), p_r "
+    "activated and q_r repressed targets, c_r = round(2²⁰ / (p_r + q_r)); effect = T / (2·n·Σ_r c_r·p_r·q_r), the mean "
+    "difference of ranks in shares of the universe; > 0: activated targets are closer. T = 0 where regulators with both "
+    "signs have fewer than 5 edges of either",
+    null_preserves="how close each regulator is to its targets as a whole; edges of unknown sign take no part. "
+    "sign_shuffle keeps the graph and each regulator's number of either sign; the shared nulls keep the signed graph and move the targets",
+    assumes="sign_shuffle: signs exchangeable over the signed edges of a regulator; shared nulls: targets exchangeable over "
+    "genes (within strata); regulators fixed",
+    source="rank contrast within blocks: van Elteren 1960, with the weights p·q / (p + q) of a difference of two means",
+    prepare=_prepare_signs,
+    nulls=("sign_shuffle",),
+    universe=False,
+    uses="signs",
+)
+
+DIRECTED_DISPLACEMENT = TestKind(
+    name="directed_displacement",
+    family="edges",
+    entity="edges",
+    alternative="greater",
+    effect_unit="mean cosine",
+    coordinates=WINDOW,
+    min_size=10,
+    asks="In a spectral window, do the steps from regulator to target share one direction?",
+    formula="T = |Σ_{(r,t)} u_rt|², u_rt = (x_t − x_r) / |x_t − x_r| in units of 2⁻¹², 0 for equal points; effect = "
+    "(T − E) / (E·(E − 1)) over E edges, the mean cosine between the steps of two edges",
+    null_preserves="where the regulators lie and how many targets each has: steps of outlying regulators share a direction "
+    "whatever their targets are, and so they do in every draw",
+    assumes="targets exchangeable over genes (within strata); regulators fixed",
+    source="resultant length of directions, Rayleigh 1919; Mardia & Jupp 2000",
+    prepare=_prepare_displacement,
+    nulls=("rewired", "target_shuffle"),
+    universe=False,
+)
+
+FEED_FORWARD_LOOP = TestKind(
+    name="feed_forward_loop",
+    family="edges",
+    entity="edges",
+    alternative="greater",
+    effect_unit="rank difference",
+    coordinates=WINDOW,
+    min_size=20,
+    asks="In a spectral window, are targets that a regulator shares with a regulator of its own closer to it than its others?",
+    formula="an edge s → t closes a loop where some r has both s and t as targets. T = Σ_s c_s·(q_s·Σ_{t closing} R_st − "
+    "p_s·Σ_{t other} R_st) / √(Σ_s c_s·p_s·q_s), R_st = 2·rank_s(cos(x_s, x_t)) − (n_s + 1), p_s closing and q_s other edges "
+    "of s, c_s = round(2²⁰ / (p_s + q_s)); effect = mean difference of ranks in shares of the universe. T = 0 where regulators with "
+    "both kinds of edges have fewer than 5 of either",
+    null_preserves="how close each regulator is to its targets as a whole. The shared nulls keep the graph and which edges "
+    "close loops, and move the targets; rewired keeps all margins and finds the loops of every drawn graph anew",
+    assumes="rewired: every graph with these margins equally likely; shared nulls: targets exchangeable over genes (within "
+    "strata); regulators fixed",
+    source="the motif: Shen-Orr et al. 2002; contrast within blocks: van Elteren 1960",
+    prepare=_prepare_loops,
+    nulls=("rewired",),
+    universe=False,
 )
