@@ -36,6 +36,8 @@ ATTEMPTS = 10
 """Exchanges tried for each edge, from the observed graph to the hub and again from the hub to each draw."""
 _PERIOD, _TRIES = 8, 15
 """Eight blocks of random words make fifteen attempts: seven blocks two swaps each, the eighth a rotation."""
+_LEAST = 64
+"""Periods at the least, so that rare rotations turn small graphs round too."""
 _FORWARD, _BACKWARD = 0, 1
 """Third word of the counter: walks from the hub, and the one walk to it."""
 _WALK, _TARGETS = 1, 2
@@ -78,8 +80,8 @@ class SignedEdges:
 
 
 def blocks_of(edges: int) -> int:
-    """Blocks of random words a walk reads: the fewest whole periods with at least ``ATTEMPTS`` attempts an edge."""
-    return _PERIOD * -(-ATTEMPTS * edges // _TRIES)
+    """Blocks of random words a walk reads: whole periods with at least ``ATTEMPTS`` attempts an edge, and at least 64."""
+    return _PERIOD * max(_LEAST, -(-ATTEMPTS * edges // _TRIES))
 
 
 def rewired(edges: SignedEdges, key: tuple[int, int], start: int, stop: int) -> NDArray[np.int32]:

@@ -278,7 +278,8 @@ SIGNED_EDGE_SPLIT = TestKind(
     "difference of ranks in shares of the universe; > 0: activated targets are closer. T = 0 where regulators with both "
     "signs have fewer than 5 edges of either",
     null_preserves="how close each regulator is to its targets as a whole; edges of unknown sign take no part. "
-    "sign_shuffle keeps the graph and each regulator's number of either sign; the shared nulls keep the signed graph and move the targets",
+    "sign_shuffle keeps the graph and each regulator's number of either sign; the shared nulls keep the signed graph and "
+    "move the targets",
     assumes="sign_shuffle: signs exchangeable over the signed edges of a regulator; shared nulls: targets exchangeable over "
     "genes (within strata); regulators fixed",
     source="rank contrast within blocks: van Elteren 1960, with the weights p·q / (p + q) of a difference of two means",
@@ -318,9 +319,9 @@ FEED_FORWARD_LOOP = TestKind(
     min_size=20,
     asks="In a spectral window, are targets that a regulator shares with a regulator of its own closer to it than its others?",
     formula="an edge s → t closes a loop where some r has both s and t as targets. T = Σ_s c_s·(q_s·Σ_{t closing} R_st − "
-    "p_s·Σ_{t other} R_st) / √(Σ_s c_s·p_s·q_s), R_st = 2·rank_s(cos(x_s, x_t)) − (n_s + 1), p_s closing and q_s other edges "
-    "of s, c_s = round(2²⁰ / (p_s + q_s)); effect = mean difference of ranks in shares of the universe. T = 0 where regulators with "
-    "both kinds of edges have fewer than 5 of either",
+    "p_s·Σ_{t other} R_st) / √(Σ_s c_s·p_s·q_s), R_st = 2·rank_s(cos(x_s, x_t)) − (n_s + 1), p_s closing and q_s other "
+    "edges of s, c_s = round(2²⁰ / (p_s + q_s)); effect = mean difference of ranks in shares of the universe. T = 0 where "
+    "regulators with both kinds of edges have fewer than 5 of either",
     null_preserves="how close each regulator is to its targets as a whole. The shared nulls keep the graph and which edges "
     "close loops, and move the targets; rewired keeps all margins and finds the loops of every drawn graph anew",
     assumes="rewired: every graph with these margins equally likely; shared nulls: targets exchangeable over genes (within "
