@@ -39,11 +39,9 @@ def _grades_against(geometry: Geometry, entity: Entity, table: NDArray[np.int32]
     if entity.grades is None:
         raise ValueError("a Mantel correlation needs graded pairs; this annotation has no grades")
     grades = entity.grades
-    n = geometry.n
-    upper = np.triu_indices(n, 1)
-    spread = float(exact_dot(grades, grades) - Fraction(int(grades.sum()) ** 2, max(1, n * (n - 1) // 2)))
-    ranks = [table[:, :, q][upper].astype(np.int64) for q in range(geometry.n_layers)]
-    lengths = np.array([math.sqrt(exact_dot(r, r)) * math.sqrt(max(0.0, spread)) for r in ranks])
+    possible = max(1, geometry.n * (geometry.n - 1) // 2)
+    spread = max(0.0, float(exact_dot(grades, grades) - Fraction(int(grades.sum()) ** 2, possible)))
+    lengths = geometry.remember(("mantel lengths", name), lambda: _rank_lengths(table)) * math.sqrt(spread)
     views = tuple(View(f"L{q}", name) for q in range(geometry.n_layers))
 
     def sums(arrangements: Arrangements) -> NDArray[np.int64]:
@@ -51,6 +49,12 @@ def _grades_against(geometry: Geometry, entity: Entity, table: NDArray[np.int32]
 
     scale = np.where(lengths > 0, 1 / np.where(lengths > 0, lengths, 1.0), 0.0)
     return Prepared(views, sums, scale, np.zeros(len(views)))
+
+
+def _rank_lengths(table: NDArray[np.int32]) -> NDArray[np.float64]:
+    """√Σ r² over the pairs of each layer of a symmetric [n, n, L] with diagonal 0: float64 [L]."""
+    layers = [table[:, :, q].astype(np.int64).ravel() for q in range(table.shape[2])]
+    return np.array([math.sqrt(exact_dot(r, r) // 2) for r in layers])
 
 
 def _residual_ranks(geometry: Geometry) -> NDArray[np.int32]:
