@@ -125,14 +125,16 @@ def test_a_cache_without_attention_has_no_views(world):
 
 
 def test_within_set_correlations_of_huge_sets_do_not_overflow():
+    """1,600 genes with every entry at its bound: twice the square of the number of pairs no longer fits."""
     rng = np.random.default_rng(6)
-    n = 1100
-    a = rng.integers(-4096, 4097, (n, n)).astype(np.int32)
-    a = np.triu(a, 1) + np.triu(a, 1).T
-    b = np.clip(a // 2 + 2048, -4096, 4096)
+    n = 1600
+    a, noise = (np.triu(4096 * rng.choice([-1, 1], (n, n)), 1).astype(np.int32) for _ in range(2))
+    a, b = a + a.T, np.where(rng.random((n, n)) < 0.5, a, noise)
+    b = np.triu(b, 1) + np.triu(b, 1).T
     full = np.full_like(a, 4096)
-    tables = (np.stack([a, full], axis=2), np.stack([b, full], axis=2))
-    got = correlations(*tables, np.arange(n), np.arange(n, dtype=np.int32)[None])
+    got = correlations(
+        np.stack([a, full], axis=2), np.stack([b, full], axis=2), np.arange(n), np.arange(n, dtype=np.int32)[None]
+    )
     upper = np.triu_indices(n, 1)
     assert got[0, 0] / 2**20 == pytest.approx(pearsonr(a[upper], b[upper]).statistic, abs=1e-3)
     assert got[0, 1] == 0

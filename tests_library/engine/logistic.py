@@ -131,7 +131,7 @@ def _table(bits: int) -> Floats:
 def _weigh_loop(
     score: Floats, label: NDArray[np.bool_], table: Floats, one: float, weight: Floats, residual: Floats
 ) -> None:
-    """For scores in units of 2⁻³¹: w = σ(1 − σ), at least one unit, and y − σ, in whole units of 1 / ``one``."""
+    """For scores in units of 2⁻³¹: w = σ(1 − σ) and y − σ, in whole units of 1 / ``one``."""
     to_table = 2.0 ** (_TABLE_BITS - _X_BITS - _BETA_BITS)
     end = float(_TABLE_END << _TABLE_BITS)
     for p in range(score.shape[0]):
@@ -142,7 +142,7 @@ def _weigh_loop(
             sigma = table[below] + part
             if score[p, i] < 0:
                 sigma = one - sigma
-            weight[p, i] = max(1.0, np.rint(sigma * (one - sigma) / one))
+            weight[p, i] = np.rint(sigma * (one - sigma) / one)
             residual[p, i] = np.rint((one if label[p, i] else 0.0) - sigma)
 
 
@@ -154,7 +154,7 @@ def _weigh_numpy(
     below = x.astype(np.int64)
     sigma = table[below] + (x - below) * (table[below + 1] - table[below])
     sigma = np.where(score < 0, one - sigma, sigma)
-    weight[:] = np.maximum(1.0, np.rint(sigma * (one - sigma) / one))
+    weight[:] = np.rint(sigma * (one - sigma) / one)
     residual[:] = np.rint(np.where(label, one, 0.0) - sigma)
 
 
