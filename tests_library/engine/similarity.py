@@ -54,12 +54,12 @@ def row_ranks(similarity: NDArray[np.int64]) -> NDArray[np.int32]:
 
 
 def block_moments(
-    table: NDArray[np.int32], members: NDArray[np.int64], arrangements: Arrangements, pairs: NDArray[np.int64]
+    table: NDArray[Any], members: NDArray[np.int64], arrangements: Arrangements, pairs: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Integer moments of the blocks K_q = table[a[S], a[S], q] with their diagonals set to 0.
 
     For each pair of columns (q, r) of ``pairs`` int64 [V, 2]: Σᵢⱼ K_q K_r and Σᵢ (Σⱼ K_q)(Σⱼ K_r), int64 [P, V] each;
-    for each column Σᵢⱼ K_q, int64 [P, Q]. ``table`` is a symmetric int32 [n, n, Q] with |entries| ≤ 2¹⁵, which keeps all
+    for each column Σᵢⱼ K_q, int64 [P, Q]. ``table`` is a symmetric int16 or int32 [n, n, Q] with |entries| ≤ 2¹⁵, which keeps all
     sums inside int64 for sets of up to 1,000 genes.
     """
     products, row_products = (np.zeros((len(arrangements), len(pairs)), np.int64) for _ in range(2))
@@ -73,7 +73,7 @@ def block_moments(
 
 @jit
 def _block_moments_loop(
-    table: NDArray[np.int32],
+    table: NDArray[Any],
     members: NDArray[np.int64],
     arrangements: Arrangements,
     pairs: NDArray[np.int64],
@@ -102,7 +102,7 @@ def _block_moments_loop(
 
 
 def _block_moments_numpy(
-    table: NDArray[np.int32],
+    table: NDArray[Any],
     members: NDArray[np.int64],
     arrangements: Arrangements,
     pairs: NDArray[np.int64],

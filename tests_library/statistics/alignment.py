@@ -43,7 +43,7 @@ SUBSPACE = 3
 DIRECTIONS = 32
 DISTANCE_BITS = 20
 PROJECTION_BITS = 14
-WEIGHT_BITS = 15
+WEIGHT_BITS = 14
 
 Measure = Callable[[Arrangements], NDArray[np.float64]]
 
@@ -121,12 +121,12 @@ def _prepare_laplacian(geometry: Geometry, entity: Entity) -> Prepared:
     return _rounded(geometry, measure)
 
 
-def _graph_weights(geometry: Geometry) -> NDArray[np.int32]:
+def _graph_weights(geometry: Geometry) -> NDArray[np.int16]:
     return np.stack([graph_weights(geometry.cosine(q)) for q in range(geometry.n_layers)], axis=2)
 
 
-def graph_weights(cosine: NDArray[np.int64]) -> NDArray[np.int32]:
-    """Edge weights (1 + d² / σ²)⁻² in units of 2⁻¹⁵ from cosines in units of 2⁻³⁰: int32 [n, n], diagonal 0.
+def graph_weights(cosine: NDArray[np.int64]) -> NDArray[np.int16]:
+    """Edge weights (1 + d² / σ²)⁻² in units of 2⁻¹⁴ from cosines in units of 2⁻³⁰: int16 [n, n], diagonal 0.
 
     d² = 2 − 2·cos, and σ² the d² that a tenth of all pairs stay within, so that an edge is local at every layer. The
     rational quadratic kernel stands in for the Gaussian because it needs division alone: the last bits of an exponential
@@ -137,7 +137,7 @@ def graph_weights(cosine: NDArray[np.int64]) -> NDArray[np.int32]:
     upper = squared[np.triu_indices(n, 1)]
     width = max(1, int(np.partition(upper, len(upper) // 10)[len(upper) // 10]))
     spread = 1 + squared / width
-    weights = np.rint((1 << WEIGHT_BITS) / (spread * spread)).astype(np.int32)
+    weights = np.rint((1 << WEIGHT_BITS) / (spread * spread)).astype(np.int16)
     np.fill_diagonal(weights, 0)
     return weights
 

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from functools import lru_cache
 from itertools import permutations
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -145,14 +146,16 @@ def _prepare_convergence(geometry: Geometry, entity: Entity) -> Prepared:
     return _contrast(geometry, ends_and_trend(geometry.n_layers), by_layer, 1 / (2 * comparisons))
 
 
-def _row_rank_table(geometry: Geometry) -> NDArray[np.int32]:
-    return np.stack([row_ranks(geometry.cosine(q)) for q in range(geometry.n_layers)], axis=2)
+def _row_rank_table(geometry: Geometry) -> NDArray[Any]:
+    """Row ranks of every layer: [n, n, L], in two bytes where they fit, as the table is the largest thing here."""
+    small = np.int16 if geometry.n <= np.iinfo(np.int16).max else np.int32
+    return np.stack([row_ranks(geometry.cosine(q)).astype(small) for q in range(geometry.n_layers)], axis=2)
 
 
-def medoid_sums(table: NDArray[np.int32], members: NDArray[np.int64], arrangements: Arrangements) -> NDArray[np.int64]:
+def medoid_sums(table: NDArray[Any], members: NDArray[np.int64], arrangements: Arrangements) -> NDArray[np.int64]:
     """Σ over the other members j of ``table[c, a[j], q]``, c the medoid of the played set: int64 [P, L].
 
-    ``table`` int32 [n, n, L] has a diagonal of 0. The medoid is the played member with the largest sum over all members
+    ``table`` int16 or int32 [n, n, L] has a diagonal of 0. The medoid is the played member with the largest sum over all members
     and all layers; of several, the one that comes first in the universe.
     """
     out = np.zeros((len(arrangements), table.shape[2]), np.int64)
@@ -165,7 +168,7 @@ def medoid_sums(table: NDArray[np.int32], members: NDArray[np.int64], arrangemen
 
 @jit
 def _medoid_loop(
-    table: NDArray[np.int32], members: NDArray[np.int64], arrangements: Arrangements, out: NDArray[np.int64]
+    table: NDArray[Any], members: NDArray[np.int64], arrangements: Arrangements, out: NDArray[np.int64]
 ) -> None:
     m, layers = len(members), table.shape[2]
     sums = np.empty(layers, np.int64)
@@ -185,7 +188,7 @@ def _medoid_loop(
 
 
 def _medoid_numpy(
-    table: NDArray[np.int32], members: NDArray[np.int64], arrangements: Arrangements, out: NDArray[np.int64]
+    table: NDArray[Any], members: NDArray[np.int64], arrangements: Arrangements, out: NDArray[np.int64]
 ) -> None:
     for rows in chunks(len(arrangements), len(members) ** 2 * table.shape[2]):
         played = arrangements[rows][:, members]
@@ -222,7 +225,7 @@ def displacements(geometry: Geometry, names: tuple[str, ...]) -> tuple[NDArray[n
     of a sum over any number of genes fits in int64: entries below 2ᵇ, n·2ᵇ a coordinate, dim coordinates.
     """
     dim = geometry.layers[0].shape[1]
-    bits = min(20, (62 - math.ceil(math.log2(dim))) // 2 - math.ceil(math.log2(geometry.n)))
+    bits = min(20, (62 - dim.bit_length()) // 2 - geometry.n.bit_length())
     moves = np.zeros((geometry.n, len(names), dim), np.int32)
     mean_square = np.ones(len(names))
     for v, name in enumerate(names):
