@@ -27,18 +27,19 @@ def local_moves(weights: NDArray[np.float64]) -> NDArray[np.int64]:
 
     Gains are times (sum of all degrees)²/2, which makes them whole numbers.
     """
-    n = len(weights)
     degree = weights.sum(axis=1)
     total = degree.sum()
-    label = np.arange(n)
-    mass = degree.copy()
+    label = np.arange(len(weights))
+    near = [np.flatnonzero(row) for row in weights]
+    strength = [row[at] for row, at in zip(weights, near, strict=True)]
     moved = True
     while moved:
         moved = False
-        for i in range(n):
-            home = label[i]
+        label = _in_order(label)  # fewer communities to compare in every sweep
+        mass = np.bincount(label, weights=degree)
+        for i, home in enumerate(label.tolist()):
             mass[home] -= degree[i]
-            towards = np.bincount(label, weights=weights[i], minlength=n)
+            towards = np.bincount(label[near[i]], weights=strength[i], minlength=len(mass))
             towards[home] -= weights[i, i]
             gain = total * towards - degree[i] * mass
             best = int(np.argmax(gain))

@@ -23,23 +23,17 @@ from .coordinates import fixed
 _ONE = 1 << 30
 
 
-def ranks(geometry: Geometry, layer: int) -> NDArray[np.int16]:
-    """Place of gene j among the neighbours of gene i by cosine, nearest = 0: int16 [n, n]."""
-    return geometry.remember(("neighbour ranks", layer), lambda: neighbour_ranks(geometry.cosine(layer)))
+def rank_table(geometry: Geometry) -> NDArray[np.int16]:
+    """Place of gene j among the neighbours of gene i by cosine, nearest = 0, at each layer: int16 [n, n, L]."""
+    return geometry.remember(
+        "neighbour rank table",
+        lambda: np.stack([neighbour_ranks(geometry.cosine(q)) for q in range(geometry.n_layers)], axis=2),
+    )
 
 
 def graph(geometry: Geometry, layer: int) -> NDArray[np.bool_]:
     """The symmetric kNN graph of the universe at ``layer``: bool [n, n]."""
-    return geometry.remember(
-        ("neighbour graph", layer), lambda: symmetric_graph(ranks(geometry, layer), neighbour_count(geometry.n))
-    )
-
-
-def _rank_table(geometry: Geometry) -> NDArray[np.int16]:
-    return geometry.remember(
-        "neighbour rank table",
-        lambda: np.stack([ranks(geometry, q) for q in range(geometry.n_layers)], axis=2),
-    )
+    return symmetric_graph(rank_table(geometry)[:, :, layer], neighbour_count(geometry.n))
 
 
 def _apart_table(geometry: Geometry) -> NDArray[np.uint8]:
@@ -65,12 +59,12 @@ def _prepared(geometry: Geometry, coordinate: str, sums: Sums, scale: float) -> 
 
 
 def _prepare_purity(geometry: Geometry, entity: Entity) -> Prepared:
-    members, table, k = entity.need_members(), _rank_table(geometry), neighbour_count(geometry.n)
+    members, table, k = entity.need_members(), rank_table(geometry), neighbour_count(geometry.n)
     return _prepared(geometry, "kNN", lambda a: pairs_below(table, members, k, a), 1 / (len(members) * k))
 
 
 def _prepare_precision(geometry: Geometry, entity: Entity) -> Prepared:
-    members, table = entity.need_members(), _rank_table(geometry)
+    members, table = entity.need_members(), rank_table(geometry)
     others = len(members) - 1
     return _prepared(geometry, "kNN", lambda a: pairs_below(table, members, others, a), 1 / (len(members) * others))
 

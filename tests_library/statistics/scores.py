@@ -9,7 +9,7 @@ from ..engine.knn import neighbour_count
 from ..spaces import Geometry, centred_ranks
 from .base import Entity, Prepared, TestKind, View, affine
 from .coordinates import fixed
-from .neighbours import graph, ranks
+from .neighbours import graph, rank_table
 
 SCORES = ("norm", "local dimension", "clustering", "hubness", "centrality")
 _ONE = 1 << 30
@@ -44,7 +44,7 @@ def gene_scores(geometry: Geometry, layer: int) -> NDArray[np.int64]:
     """
     similarity = geometry.cosine(layer)
     near = graph(geometry, layer)
-    listed = ranks(geometry, layer) < neighbour_count(geometry.n)
+    listed = rank_table(geometry)[:, :, layer] < neighbour_count(geometry.n)
     coordinates = geometry.unit(layer)[geometry.universe]
     return np.stack(
         [
@@ -67,15 +67,15 @@ def summed_log_ratios(similarity: NDArray[np.int64], k: int) -> NDArray[np.int64
     """
     distance = _ONE - similarity
     np.fill_diagonal(distance, np.iinfo(np.int64).max)
-    nearest = np.sort(distance, axis=1)[:, :k]
+    nearest = np.sort(np.partition(distance, k - 1, axis=1)[:, :k], axis=1)
     logs = np.rint(np.ldexp(log(np.maximum(nearest, 1)), _LOG_BITS)).astype(np.int64)
     return np.asarray((logs[:, -1:] - logs).sum(axis=1))
 
 
 def clustering(near: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Local clustering coefficient in units of 2⁻³⁰, rounded down: int64 [n]; 0 for genes with fewer than two neighbours."""
-    edges = near.astype(np.float32)  # counts below 2²⁴ are exact in float32
-    paths = ((edges @ edges) * edges).astype(np.int64).sum(axis=1)  # each triangle of a gene twice
+    neighbours = [np.flatnonzero(row) for row in near]
+    paths = np.array([int(near[np.ix_(at, at)].sum()) for at in neighbours], dtype=np.int64)  # a triangle counts twice
     degree = near.sum(axis=1, dtype=np.int64)
     return np.asarray((paths << _RATIO_BITS) // np.maximum(1, degree * (degree - 1)))
 
