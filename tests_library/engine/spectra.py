@@ -5,7 +5,8 @@ matrix that is decomposed is made of exact integers (or of element-wise IEEE ope
 draw's genes are sorted first, so two draws of the same genes have the same matrix and tie to the last bit, whatever LAPACK
 does; and a statistic is a continuous function of the eigenvalues that is rounded to 2⁻²⁰, which is 10⁹ times coarser than
 the error of an eigenvalue, so that on one machine or another a value moves by one step with a chance of about 10⁻⁹, and
-by no more than one step.
+by no more than one step. Draws of different genes that lie in the same places have the same matrix but for the order of
+its rows; rounding makes them tie, with the same chance of missing by a step.
 """
 
 from collections.abc import Callable, Sequence

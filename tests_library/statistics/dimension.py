@@ -30,6 +30,7 @@ MATCHED_GAUSSIAN = NullModel(
     "nothing; axis k of every layer is driven by the same random numbers",
     joint=False,
     decides=False,
+    most=999,
 )
 
 FEATURE_SHUFFLE = NullModel(
@@ -39,6 +40,7 @@ FEATURE_SHUFFLE = NullModel(
     assumes="weak: any real embedding has correlated coordinates, so any set beats it; printed, decides nothing",
     joint=False,
     decides=False,
+    most=999,
 )
 
 
