@@ -89,6 +89,21 @@ def test_debiased_cka_is_song_and_kornbliths(world):
         assert effect == pytest.approx(exact, abs=2e-4)
 
 
+@given(st.integers(0, 2**32 - 1), st.integers(8, 12))
+def test_debiased_cka_never_leaves_minus_one_to_one_and_is_zero_for_a_constant_kernel(seed, m):
+    rng = np.random.default_rng(seed)
+    table = rng.integers(-(2**15), 2**15 + 1, (12, 12, 3)).astype(np.int32)
+    table[:, :, 2] = rng.integers(-(2**15), 2**15 + 1)
+    table = np.minimum(table, table.transpose(1, 0, 2))
+    arrangements = np.stack([rng.permutation(12) for _ in range(9)]).astype(np.int32)
+    pairs = np.array([[0, 1], [0, 2], [2, 2], [1, 1]])
+    got = alignment.debiased_cka(table, np.arange(m), arrangements, pairs, m)
+    assert (np.abs(got[:, 0]) <= 1 + 1e-9).all()
+    assert (got[:, 0] != 0).any()
+    assert not got[:, 1:3].any()
+    np.testing.assert_allclose(got[:, 3], 1, atol=1e-12)
+
+
 def test_cca_is_statsmodels_canonical_correlation(world):
     w = world(rows=60, seed=52)
     for (a, b), effect in effects(CCA, w.geometry).items():

@@ -150,6 +150,14 @@ def cosine_of(xy: NDArray[np.float64], xx: NDArray[np.float64], yy: NDArray[np.f
     return np.where(some, xy / length, 0.0)
 
 
+def above_rounding(own: NDArray[np.float64], terms: NDArray[np.int64]) -> NDArray[np.float64]:
+    """``own``, or 0 where it is under 2⁻³⁰ of the largest of the ``terms`` that cancelled in it.
+
+    A kernel that is the same for all pairs has no structure, but rounding may leave some, and a ratio would blow it up.
+    """
+    return np.where(own > terms * 2.0**-30, own, 0.0)
+
+
 def axis_moments(
     scores: NDArray[np.float64], members: NDArray[np.int64], arrangements: Arrangements, pairs: NDArray[np.int64]
 ) -> NDArray[np.float64]:

@@ -20,6 +20,7 @@ from ..engine.kernels import Arrangements, pair_sums
 from ..engine.philox import philox_words
 from ..engine.similarity import (
     UNIT_BITS,
+    above_rounding,
     axis_moments,
     block_moments,
     chunks,
@@ -93,15 +94,16 @@ def debiased_cka(
     """Debiased CKA of the played set between columns of ``table`` int32 [n, n, Q], |entries| ≤ 2¹⁵: float64 [P, V].
 
     ``size``: members that count, at least 4; where it differs between draws, int64 [P, 1]. A kernel whose own unbiased
-    HSIC is not positive has no structure to compare and gives 0. Clipped to −1 … 1: unbiased estimates of small sets can
-    leave it without bound, and one such draw would set the spread that all others are measured by.
+    HSIC is 0, up to rounding, has no structure to compare and gives 0. The unbiased HSIC is an inner product of U-centred
+    matrices (Székely & Rizzo 2014), so the value lies in −1 … 1.
     """
     a, b = pairs.T
     products, row_products, totals = block_moments(table, members, arrangements, with_selves(pairs, table.shape[2]))
     v, each = len(pairs), (totals, totals)
     cross = unbiased_hsic(products[:, :v], row_products[:, :v], (totals[:, a], totals[:, b]), size)
     own = unbiased_hsic(products[:, v:], row_products[:, v:], each, size)
-    return np.clip(cosine_of(cross, own[:, a], own[:, b]), -1.0, 1.0)
+    own = above_rounding(own, products[:, v:])
+    return cosine_of(cross, own[:, a], own[:, b])
 
 
 def _prepare_laplacian(geometry: Geometry, entity: Entity) -> Prepared:
@@ -115,7 +117,7 @@ def _prepare_laplacian(geometry: Geometry, entity: Entity) -> Prepared:
         # tr(L L') = Σ_i d_i d'_i + Σ_ij W_ij W'_ij, and tr L is the volume Σ_i d_i
         shared = volume[:, first].astype(np.float64) * volume[:, second].astype(np.float64) / (m - 1)
         inner = (products + degree_products) - shared
-        own = inner[:, v:]
+        own = above_rounding(inner[:, v:], degree_products[:, v:])
         return cosine_of(inner[:, :v], own[:, pairs[:, 0]], own[:, pairs[:, 1]])
 
     return _rounded(geometry, measure)
@@ -367,7 +369,7 @@ CKA = _kind(
     min_size=8,
     asks="Is the set's similarity structure more, or less, alike in two layers than that of as many other genes?",
     formula="HSIC(K, L) / √(HSIC(K, K) · HSIC(L, L)), K and L the cosine matrices of the set at the two layers, HSIC the "
-    "unbiased estimator; clipped to −1 … 1, and 0 where a kernel has none of its own",
+    "unbiased estimator; 0 where a kernel has none of its own",
     null_preserves="the similarity matrices of all layers together, and the set size",
     assumes=_LABELS,
     source="Kornblith et al. 2019; unbiased HSIC: Song et al. 2012",
