@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from .jit import HAVE_NUMBA, as_numpy, jit
 from .kernels import Arrangements
@@ -48,9 +47,17 @@ def row_ranks(similarity: NDArray[np.int64]) -> NDArray[np.int32]:
     n = len(similarity)
     others = similarity.copy()
     np.fill_diagonal(others, np.iinfo(np.int64).max)  # itself comes last, which leaves the ranks of the others alone
-    ranks = np.rint(2 * rankdata(others, axis=1)).astype(np.int32) - n
+    order = np.argsort(others, axis=1)
+    ordered = np.take_along_axis(others, order, axis=1)
+    place = np.broadcast_to(np.arange(n), (n, n))
+    starts, ends = np.zeros((n, n), bool), np.zeros((n, n), bool)
+    starts[:, 1:] = ends[:, :-1] = ordered[:, 1:] != ordered[:, :-1]
+    first = np.maximum.accumulate(np.where(starts, place, 0), axis=1)
+    last = np.minimum.accumulate(np.where(ends, place, n - 1)[:, ::-1], axis=1)[:, ::-1]
+    ranks = np.empty((n, n), np.int32)
+    np.put_along_axis(ranks, order, (first + last + 2 - n).astype(np.int32), axis=1)  # genes that tie share a rank
     np.fill_diagonal(ranks, 0)
-    return np.asarray(ranks)
+    return ranks
 
 
 def block_moments(
