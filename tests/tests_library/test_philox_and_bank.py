@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
+from hyposcreen.tests_library.engine import bank as module
 from hyposcreen.tests_library.engine.bank import Bank, BankCache, _fill_loop, _fill_numpy, bank_key
-from hyposcreen.tests_library.engine.philox import bounded, philox
+from hyposcreen.tests_library.engine.jit import as_numpy
+from hyposcreen.tests_library.engine.philox import bounded, philox, uneven
 from hyposcreen.tests_library.run import null_bank
 
 ONES = 0xFFFFFFFF
@@ -31,12 +33,47 @@ def test_philox_gives_the_known_answers_of_random123(counter, key, answer):
     assert philox(counter, key) == answer
 
 
-@given(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1), st.integers(1, 2**31 - 1))
-def test_bounded_is_the_exact_multiply_shift(high, low, bound):
-    words = [np.array([v], np.uint64) for v in (high, low, bound)]
-    expected = ((high << 32 | low) * bound) >> 64
-    assert int(getattr(bounded, "py_func", bounded)(*words)[0]) == expected
-    assert 0 <= expected < bound
+@given(st.integers(0, 2**32 - 1), st.integers(1, 2**32 - 1))
+def test_bounded_is_the_exact_multiply_shift(word, bound):
+    got = as_numpy(bounded)(np.array([word], np.uint64), np.array([bound], np.uint64))
+    assert int(got[0]) == word * bound >> 32 < bound
+
+
+@given(st.integers(1, 2**32 - 1), st.data())
+def test_every_value_below_a_bound_has_the_same_number_of_accepted_words(bound, data):
+    """Words of one value are consecutive, and only the first of them can be refused."""
+    value = data.draw(st.integers(0, bound - 1))
+    first, after = (-(-v * 2**32 // bound) for v in (value, value + 1))
+    words = np.array([first, min(first + 1, after - 1), after - 1], np.uint64)
+    assert as_numpy(bounded)(words, np.uint64(bound)).tolist() == [value] * 3
+    refused = as_numpy(uneven)(words, np.uint64(bound)).tolist()
+    assert after - first - refused[0] == 2**32 // bound
+    assert after - first == 1 or refused[1:] == [False, False]
+
+
+def test_refused_words_are_drawn_again_from_later_streams_on_both_paths():
+    """Bounds no universe reaches, so that about a quarter of all words, and again a quarter of those, are refused."""
+    n, blocks, key = 61, 16, (0xC0FFEE, 9)
+    bound = np.full(n, 3 << 30, np.uint32)
+    first = np.arange(n, dtype=np.uint32)
+    words = [np.uint64(k) for k in key]
+    streams = set()
+    for arrangement in (1, 2, 77):
+        expected = []
+        for t in range(n):
+            stream = 0
+            while (word := philox((t % blocks, arrangement, stream, 0), key)[t // blocks]) * (3 << 30) % 2**32 < 2**30:
+                stream += 1
+            streams.add(stream)
+            expected.append(t + (word * (3 << 30) >> 32))
+        table = np.empty((4, blocks), np.uint32)
+        module._draw_words(table, np.uint64(arrangement), *words)
+        partner = table.reshape(-1)
+        assert module._choose_partners(partner, first, bound)
+        module._draw_again(partner, np.uint64(arrangement), first, bound, *words)
+        assert partner[:n].tolist() == expected
+        assert module._partners_numpy(np.array([arrangement], np.uint64), first, bound, *words)[0].tolist() == expected
+    assert {0, 1, 2} <= streams
 
 
 strata_lists = st.lists(st.integers(0, 4), min_size=1, max_size=40)
@@ -58,33 +95,41 @@ def test_rows_are_permutations_within_strata(strata, k0, k1, start, count):
 @settings(max_examples=60, deadline=None)
 def test_compiled_and_numpy_rows_are_the_same_bits(strata, k0, k1, start, count):
     bank = Bank((k0, k1), np.array(strata, np.int64))
-    order, sizes = bank._order
+    to = bank._places
     rows = [np.full((count, bank.n), -1, np.int32) for _ in range(2)]
     for fill, out in zip((_fill_loop, _fill_numpy), rows, strict=True):
-        fill(out, start, order, sizes, np.uint64(k0), np.uint64(k1))
+        fill(out, start, to.order, to.first, to.bound, to.identity, np.uint64(k0), np.uint64(k1))
     assert (rows[0] == rows[1]).all()
     assert (rows[0] == bank.arrangements(start, start + count)).all()
 
 
 def test_bank_rows_follow_the_published_algorithm_word_by_word():
-    """Forward Fisher–Yates in plain integers: draw t takes half a Philox block with counter (t // 2, row, 0, 0)."""
+    """Inside-out Fisher–Yates in plain integers: place t takes word t // 2 of the block with counter (t % 2, row, 0, 0)."""
     groups = np.array([1, 0, 1, 1, 0, 2, 1, 0], np.int64)
     key = (0xDEADBEEF, 0x01234567)
     got = Bank(key, groups).arrangements(0, 40)
     for row in range(40):
-        expected, draw = list(range(len(groups))), 0
+        expected, place = list(range(len(groups))), 0
         for group in np.unique(groups) if row else ():
-            places = np.flatnonzero(groups == group).tolist()
-            genes = places.copy()
-            for i in range(len(places) - 1):
-                block = philox((draw // 2, row, 0, 0), key)
-                high, low = block[2 * (draw % 2)], block[2 * (draw % 2) + 1]
-                j = i + (((high << 32 | low) * (len(places) - i)) >> 64)
-                genes[i], genes[j] = genes[j], genes[i]
-                draw += 1
-            for place, gene in zip(places, genes, strict=True):
-                expected[place] = gene
+            home = np.flatnonzero(groups == group).tolist()
+            genes: list[int] = []
+            for i, gene in enumerate(home):
+                word = philox((place % 2, row, 0, 0), key)[place // 2]
+                j = word * (i + 1) >> 32
+                genes.append(gene)
+                genes[i], genes[j] = genes[j], gene
+                place += 1
+            for at, gene in zip(home, genes, strict=True):
+                expected[at] = gene
         assert got[row].tolist() == expected
+
+
+def test_the_numpy_path_gives_the_same_rows_in_small_steps(monkeypatch):
+    bank = Bank((5, 5), np.arange(30) % 4)
+    whole = bank.arrangements(0, 50)
+    monkeypatch.setattr(module, "HAVE_NUMBA", False)
+    monkeypatch.setattr(module, "_NUMPY_CELLS", 7 * 30)
+    assert (bank.arrangements(0, 50) == whole).all()
 
 
 def test_arrangement_zero_is_the_observed_one():
@@ -122,6 +167,15 @@ def test_all_arrangements_are_equally_likely():
         _, counts = np.unique(rows, axis=0, return_counts=True)
         assert len(counts) == universe
         assert chisquare(counts).pvalue > 1e-4
+
+
+def test_every_gene_visits_every_place_and_every_neighbour_equally_often():
+    rows = Bank((2024, 9), np.zeros(37, np.int64)).arrangements(1, 20_001)
+    for gene in range(37):
+        at = np.argmax(rows == gene, axis=1)
+        after = rows[np.arange(len(rows)), (at + 1) % 37]
+        assert chisquare(np.bincount(at, minlength=37)).pvalue > 1e-5
+        assert chisquare(np.delete(np.bincount(after, minlength=37), gene)).pvalue > 1e-5
 
 
 def test_consecutive_arrangements_are_not_correlated():

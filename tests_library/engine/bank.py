@@ -9,16 +9,21 @@ joint null distribution for free (Westfall & Young 1993), whatever the dependenc
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .jit import HAVE_NUMBA, jit
-from .philox import bounded, philox_words
+from .jit import HAVE_NUMBA, as_numpy, jit
+from .philox import bounded, philox_words, uneven
 
 BLOCK = 1024
 """Arrangements made at once; results do not depend on it."""
 _CACHE_BYTES = 96 << 20
+_NUMPY_CELLS = 1 << 20
+"""Places the NumPy path shuffles at once, so that it stays small."""
+_MASK = np.uint64(0xFFFFFFFF)
+_U32 = np.uint64(32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,20 +49,18 @@ class Bank:
         return None if self.units is None else _Units.of(self.units, self.strata)
 
     @cached_property
-    def _order(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        strata = self.strata if self._movers is None else self._movers.strata
-        order = np.argsort(strata, kind="stable").astype(np.int64)
-        _, sizes = np.unique(strata, return_counts=True)
-        return order, sizes.astype(np.int64)
+    def _places(self) -> "_Places":
+        return _Places.of(self.strata if self._movers is None else self._movers.strata)
 
     def arrangements(self, start: int, stop: int) -> NDArray[np.int32]:
         """Arrangements ``start … stop−1`` as int32 [stop − start, n]: gene i is played by gene ``a[i]``."""
         if not 0 <= start < stop:
             raise ValueError(f"arrangements {start}..{stop} is not a forward range from 0")
-        order, sizes = self._order
+        to = self._places
         fill = _fill_loop if HAVE_NUMBA else _fill_numpy
-        out = np.empty((stop - start, len(order)), dtype=np.int32)
-        fill(out, start, order, sizes, np.uint64(self.key[0]), np.uint64(self.key[1]))
+        out = np.empty((stop - start, len(to.order)), dtype=np.int32)
+        k0, k1 = (np.uint64(k) for k in self.key)
+        fill(out, start, to.order, to.first, to.bound, to.identity, k0, k1)
         return out if self._movers is None else self._movers.genes(out)
 
     def blocks(self, m: int) -> list[tuple[int, int]]:
@@ -135,69 +138,159 @@ class BankCache:
         return block
 
 
+@dataclass(frozen=True, eq=False)
+class _Places:
+    """The layout of a shuffle. Places are the movers sorted by stratum; place t belongs to mover ``order[t]``, int32 [n].
+
+    An inside-out Fisher–Yates shuffle gives place t, the i-th of its stratum, a partner among the i + 1 places from
+    ``first[t]`` to t itself (``bound[t]`` = i + 1), both uint32 [n]. Its random word is word ``t // B`` of the Philox
+    block with counter (t % B, arrangement, stream, 0), B = ceil(n / 4): stream 0, or the first later stream whose word
+    is not refused. So neighbouring places lie in neighbouring counters, which a compiler can work on side by side.
+    """
+
+    order: NDArray[np.int32]
+    first: NDArray[np.uint32]
+    bound: NDArray[np.uint32]
+    identity: bool
+    """Whether places and movers are the same, as they are with one stratum."""
+
+    @classmethod
+    def of(cls, strata: NDArray[np.int64]) -> "_Places":
+        order = np.argsort(strata, kind="stable").astype(np.int32)
+        _, sizes = np.unique(strata, return_counts=True)
+        first = np.repeat(np.cumsum(sizes) - sizes, sizes)
+        t = np.arange(len(order))
+        return cls(order, first.astype(np.uint32), (t - first + 1).astype(np.uint32), bool((order == t).all()))
+
+
 @jit
 def _fill_loop(
     out: NDArray[np.int32],
     start: int,
-    order: NDArray[np.int64],
-    sizes: NDArray[np.int64],
+    order: NDArray[np.int32],
+    first: NDArray[np.uint32],
+    bound: NDArray[np.uint32],
+    identity: bool,
     k0: np.uint64,
     k1: np.uint64,
 ) -> None:
-    """Fill rows of ``out``: one Fisher–Yates shuffle a stratum; draw t of a row is the t-th swap over all strata."""
+    """Fill rows of ``out`` [P, n]. Each step is a loop of its own over a row, which stays in the nearest cache."""
     n = len(order)
-    shuffled = np.empty(n, np.int64)
+    words = np.empty((4, (n + 3) // 4), np.uint32)
+    partner = words.reshape(-1)
+    scratch = np.empty(n, np.int32)
+    for p in range(out.shape[0]):
+        arrangement = np.uint64(start + p)
+        if start + p == 0:
+            for t in range(n):
+                out[p, t] = t
+            continue
+        _draw_words(words, arrangement, k0, k1)
+        if _choose_partners(partner, first, bound):
+            _draw_again(partner, arrangement, first, bound, k0, k1)
+        places = out[p] if identity else scratch
+        for t in range(n):  # place t takes what its partner holds, and the partner takes what was at home in t
+            q = partner[t]
+            places[t] = places[q]
+            places[q] = t
+        if not identity:
+            for t in range(n):
+                out[p, order[t]] = order[places[t]]
+
+
+@jit
+def _draw_words(words: NDArray[np.uint32], arrangement: np.uint64, k0: np.uint64, k1: np.uint64) -> None:
+    """Stream 0 of one arrangement, uint32 [4, B]. Without a branch, so that several counters are computed at once."""
     zero = np.uint64(0)
-    for row in range(out.shape[0]):
-        permutation = start + row
-        shuffled[:] = order
-        if permutation > 0:
-            draw = 0
-            base = 0
-            w0 = w1 = w2 = w3 = zero
-            for size in sizes:
-                for i in range(size - 1):
-                    if draw % 2 == 0:
-                        w0, w1, w2, w3 = philox_words(np.uint64(draw // 2), np.uint64(permutation), zero, zero, k0, k1)
-                        high, low = w0, w1
-                    else:
-                        high, low = w2, w3
-                    j = i + np.int64(bounded(high, low, np.uint64(size - i)))
-                    tmp = shuffled[base + i]
-                    shuffled[base + i] = shuffled[base + j]
-                    shuffled[base + j] = tmp
-                    draw += 1
-                base += size
-        for i in range(n):
-            out[row, order[i]] = shuffled[i]
+    for b in range(words.shape[1]):
+        w0, w1, w2, w3 = philox_words(np.uint64(b), arrangement, zero, zero, k0, k1)
+        words[0, b] = w0
+        words[1, b] = w1
+        words[2, b] = w2
+        words[3, b] = w3
+
+
+@jit
+def _choose_partners(partner: NDArray[np.uint32], first: NDArray[np.uint32], bound: NDArray[np.uint32]) -> bool:
+    """Words become partners, in place. True if a word may have to be refused: a division-free check that is rarely true."""
+    doubtful = np.int64(0)
+    for t in range(len(bound)):
+        product = np.uint64(partner[t]) * np.uint64(bound[t])
+        doubtful += (product & _MASK) < np.uint64(bound[t])
+        partner[t] = first[t] + (product >> _U32)
+    return bool(doubtful > 0)
+
+
+@jit
+def _draw_again(
+    partner: NDArray[np.uint32],
+    arrangement: np.uint64,
+    first: NDArray[np.uint32],
+    bound: NDArray[np.uint32],
+    k0: np.uint64,
+    k1: np.uint64,
+) -> None:
+    """Replace the partners whose word must be refused."""
+    zero = np.uint64(0)
+    blocks = (len(bound) + 3) // 4
+    for t in range(len(bound)):
+        word = philox_words(np.uint64(t % blocks), arrangement, zero, zero, k0, k1)[t // blocks]
+        if uneven(word, np.uint64(bound[t])):
+            partner[t] = first[t] + _later_draw(t, blocks, arrangement, np.uint64(bound[t]), k0, k1)
+
+
+@jit
+def _later_draw(t: int, blocks: int, arrangement: Any, bound: Any, k0: Any, k1: Any) -> Any:
+    """A number below ``bound`` for place t, from the first stream after 0 whose word is not refused."""
+    stream = np.uint64(1)
+    while True:
+        block = philox_words(np.uint64(t % blocks), arrangement, stream, np.uint64(0), k0, k1)
+        word = block[t // blocks]
+        if not uneven(word, bound):
+            return bounded(word, bound)
+        stream += np.uint64(1)
 
 
 def _fill_numpy(
     out: NDArray[np.int32],
     start: int,
-    order: NDArray[np.int64],
-    sizes: NDArray[np.int64],
+    order: NDArray[np.int32],
+    first: NDArray[np.uint32],
+    bound: NDArray[np.uint32],
+    identity: bool,  # noqa: ARG001 - one signature for both
     k0: np.uint64,
     k1: np.uint64,
 ) -> None:
-    """The same rows as :func:`_fill_loop`, one vectorised swap at a time."""
-    rows = np.arange(out.shape[0])
-    permutation = (start + rows).astype(np.uint64)
-    moving = permutation > 0
-    shuffled = np.repeat(order[None, :], len(rows), axis=0)
-    zero = np.zeros(len(rows), np.uint64)
-    draw = base = 0
-    words: tuple[NDArray[np.uint64], ...] = (zero,) * 4
-    for size in sizes.tolist():
-        for i in range(size - 1):
-            if draw % 2 == 0:
-                words = philox_words(zero + np.uint64(draw // 2), permutation, zero, zero, k0 + zero, k1 + zero)
-            high, low = words[2 * (draw % 2)], words[2 * (draw % 2) + 1]
-            j = i + bounded(high, low, np.uint64(size - i)).astype(np.int64)
-            j = base + np.where(moving, j, i)
-            left = shuffled[rows, base + i].copy()
-            shuffled[rows, base + i] = shuffled[rows, j]
-            shuffled[rows, j] = left
-            draw += 1
-        base += size
-    out[:, order] = shuffled
+    """The same rows as :func:`_fill_loop`, all rows at once, one place after the other."""
+    step = max(1, _NUMPY_CELLS // len(order))
+    for s in range(0, len(out), step):
+        rows = out[s : s + step]
+        partner = _partners_numpy(np.arange(start + s, start + s + len(rows), dtype=np.uint64), first, bound, k0, k1)
+        at = np.arange(len(rows))
+        places = np.empty((len(order), len(rows)), np.int32)
+        for t in range(len(order)):
+            places[t] = places[partner[:, t], at]
+            places[partner[:, t], at] = t
+        rows[:, order] = order[places].T
+
+
+def _partners_numpy(
+    arrangement: NDArray[np.uint64],
+    first: NDArray[np.uint32],
+    bound: NDArray[np.uint32],
+    k0: np.uint64,
+    k1: np.uint64,
+) -> NDArray[np.int64]:
+    """The partner of every place in each of the given arrangements: int64 [P, n]."""
+    n = len(bound)
+    blocks = (n + 3) // 4
+    zero = np.zeros((1, 1), np.uint64)
+    counter = np.arange(blocks, dtype=np.uint64)[None, :]
+    words = as_numpy(philox_words)(counter, arrangement[:, None], zero, zero, k0 + zero, k1 + zero)
+    word = np.concatenate([np.broadcast_to(w, (len(arrangement), blocks)) for w in words], axis=1)[:, :n]
+    wide = bound.astype(np.uint64)
+    partner: NDArray[np.int64] = (first + as_numpy(bounded)(word, wide)).astype(np.int64)
+    for p, t in np.argwhere(as_numpy(uneven)(word, wide)).tolist():
+        partner[p, t] = int(first[t]) + int(_later_draw(t, blocks, arrangement[p], wide[t], k0, k1))
+    partner[arrangement == 0] = np.arange(n)
+    return partner

@@ -28,3 +28,8 @@ def jit(function: F) -> F:
         return cast("F", numba.njit(cache=True, fastmath=False, nogil=True)(function))
     except RuntimeError:  # no folder it may write its cache to: compile in memory
         return cast("F", numba.njit(fastmath=False, nogil=True)(function))
+
+
+def as_numpy(function: F) -> F:
+    """The Python function behind a compiled one: the same arithmetic, on NumPy arrays that broadcast."""
+    return cast("F", getattr(function, "py_func", function))
