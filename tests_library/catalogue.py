@@ -7,13 +7,36 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from .nulls import NULLS, null_model
+from .statistics.alignment import (
+    CCA,
+    CKA,
+    ENERGY_DISTANCE,
+    LAPLACIAN_ALIGNMENT,
+    PRINCIPAL_ANGLES,
+    PROCRUSTES,
+    SLICED_WASSERSTEIN,
+)
+from .statistics.association import MANTEL, PARTIAL_MANTEL
 from .statistics.axis import AXIS_SEPARATION, POLE_ENRICHMENT
 from .statistics.base import TestKind, View
+from .statistics.baselines import LOGISTIC_CLASSIFIER
 from .statistics.classifier import ROLE_CLASSIFIER
 from .statistics.coordinates import axis_number, layer_span
-from .statistics.edges import EDGE_AUROC
+from .statistics.dimension import ENTROPY_RANK, K90, TWO_NN
+from .statistics.edges import DIRECTED_DISPLACEMENT, EDGE_AUROC, FEED_FORWARD_LOOP, SIGNED_EDGE_SPLIT
 from .statistics.geometry import COHESION, EFFECTIVE_DIMENSION, LAYER_TRAJECTORY
-from .statistics.pairs import COPOLE_RATE, GRADED_GRADIENT
+from .statistics.layers import CENTROID_TRAJECTORY, CHANGE_POINT, CONVERGENCE, LAYER_TRANSIENT
+from .statistics.neighbours import (
+    COMMUNITY,
+    NEIGHBOURHOOD_PURITY,
+    PRECISION_AT_K,
+    SET_CONNECTIVITY,
+    SET_TRANSITIVITY,
+    SPECTRAL_GAP,
+)
+from .statistics.pairs import COPOLE_RATE, GRADED_GRADIENT, MULTI_AXIS_COPOLE, PAIR_PROXIMITY
+from .statistics.scores import GENE_SCORE
+from .statistics.topology import PERSISTENCE_H0, PERSISTENCE_H1
 
 N_AXES = 10
 """Spectral axes offered to the grammar."""
@@ -24,13 +47,44 @@ CATALOGUE: Mapping[str, TestKind] = MappingProxyType(
         for kind in (
             AXIS_SEPARATION,
             POLE_ENRICHMENT,
+            GENE_SCORE,
             COHESION,
+            NEIGHBOURHOOD_PURITY,
+            PRECISION_AT_K,
+            SET_CONNECTIVITY,
+            SET_TRANSITIVITY,
+            SPECTRAL_GAP,
+            COMMUNITY,
             EFFECTIVE_DIMENSION,
+            ENTROPY_RANK,
+            K90,
+            TWO_NN,
+            PERSISTENCE_H0,
+            PERSISTENCE_H1,
             ROLE_CLASSIFIER,
+            LOGISTIC_CLASSIFIER,
             LAYER_TRAJECTORY,
+            LAYER_TRANSIENT,
+            CHANGE_POINT,
+            CENTROID_TRAJECTORY,
+            CONVERGENCE,
+            CKA,
+            CCA,
+            PROCRUSTES,
+            PRINCIPAL_ANGLES,
+            SLICED_WASSERSTEIN,
+            ENERGY_DISTANCE,
+            LAPLACIAN_ALIGNMENT,
             COPOLE_RATE,
+            MULTI_AXIS_COPOLE,
+            PAIR_PROXIMITY,
             GRADED_GRADIENT,
+            MANTEL,
+            PARTIAL_MANTEL,
             EDGE_AUROC,
+            SIGNED_EDGE_SPLIT,
+            DIRECTED_DISPLACEMENT,
+            FEED_FORWARD_LOOP,
         )
     }
 )

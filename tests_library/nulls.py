@@ -66,6 +66,57 @@ OWN_NULLS: dict[str, NullModel] = {
         assumes="under the null, the axes are no special directions of the space they span",
         most=999,
     ),
+    "rewired": NullModel(
+        name="rewired",
+        preserves="how many activating, repressing and unsigned edges each regulator has and each target has; regulators "
+        "and signs; no edge twice, no self-loop",
+        destroys="which regulator has which target",
+        assumes="under the null, every graph with these margins that exchanges of targets can reach is equally likely",
+        joint=False,
+    ),
+    "target_shuffle": NullModel(
+        name="target_shuffle",
+        preserves="each regulator, and how many targets it has of either sign",
+        destroys="which genes they are, and how many regulators a target has",
+        assumes="under the null, a regulator's targets are any genes of the universe but itself, equally likely, whatever "
+        "other regulators have",
+        joint=False,
+    ),
+    "sign_shuffle": NullModel(
+        name="sign_shuffle",
+        preserves="the graph, which edges have a known sign, and how many of either sign each regulator has",
+        destroys="which of its edges activate and which repress",
+        assumes="under the null, signs are exchangeable over the signed edges of a regulator",
+        joint=False,
+    ),
+    "layer_order": NullModel(
+        name="layer_order",
+        preserves="the set and its statistic at every layer",
+        destroys="the order of the layers",
+        assumes="layers exchangeable, which successive layers of one network are not: smooth drift alone beats it",
+        decides=False,
+        most=999,
+    ),
+    "matched_gaussian": NullModel(
+        name="matched_gaussian",
+        preserves="the size of the set, and the second moments of the universe about the centre of the embedding, at each "
+        "layer",
+        destroys="labels, and every shape of the cloud beyond a Gaussian: clusters, tails, curved sheets",
+        assumes="asks whether the set is like points of a Gaussian cloud; real genes are not, so it is printed and decides "
+        "nothing; axis k of every layer is driven by the same random numbers",
+        joint=False,
+        decides=False,
+        most=199,
+    ),
+    "feature_shuffle": NullModel(
+        name="feature_shuffle",
+        preserves="the size of the set and the distribution of each coordinate of the embedding over genes",
+        destroys="labels, and all correlation between coordinates",
+        assumes="weak: any real embedding has correlated coordinates, so any set beats it; printed, decides nothing",
+        joint=False,
+        decides=False,
+        most=199,
+    ),
 }
 """Nulls that some test kinds have beside those, by name; the kind says which (``TestKind.nulls``) and draws them."""
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from .engine.bank import BLOCK, Bank, bank_key
 from .engine.maxt import Moments, exceedances, moments, p_value, standardise
 from .nulls import Exchange, exchange, null_model
+from .sequential import LADDER, Rung, rungs
 from .spaces import Geometry
 from .statistics.base import Entity, Prepared, TestKind, View
 
@@ -69,11 +70,6 @@ class NullScan:
     """Views whose null has no variance; they cannot be extreme and are named."""
 
 
-STAGES = (255, 1023)
-"""Draws after which a staged scan asks whether it is already clear that the row is nothing."""
-STOP_ABOVE = 0.2
-
-
 def scan(
     geometry: Geometry,
     covariates: Covariates,
@@ -88,28 +84,29 @@ def scan(
 ) -> tuple[NullScan, ...]:
     """Test ``entity`` under every null of ``nulls`` with ``m`` draws, for each named subset of views.
 
-    ``staged`` stops a null after 255 or 1,023 draws where every subset has p > .2 by then, and reports that p. The result
-    is a valid p-value: {p ≤ t} can only happen where the first stage alone had p ≤ t (t > .2), or where the last one had
-    (t ≤ .2). Decisions at .05 are those of all m draws, up to an event of probability below 1e-12 a stage.
+    ``staged`` climbs a ladder: a null stops early where the row is clearly nothing, and reports the p of the draws it made,
+    which is valid (:mod:`.sequential` has the proof). Only for one subset: two that stopped together would not be.
 
-    Raises ``ValueError`` for a subset with a view this kind does not have, or an entity below ``kind.min_size``.
+    Raises ``ValueError`` for a subset with a view this kind does not have, an entity below ``kind.min_size``, or a staged
+    scan of several subsets.
     """
+    if staged and len(subsets) != 1:
+        raise ValueError(f"a staged scan is of one subset of views, here are {len(subsets)}")
     if entity.size < kind.min_size:
         raise ValueError(f"{kind.name} needs at least {kind.min_size} in its entity, here are {entity.size}")
     prepared = kind.prepare(geometry, entity)
     return tuple(
         _one_null(
-            null, _draws(geometry, covariates, prepared, null, seed), prepared, kind, subsets, stops(null, m, staged)
+            null, _draws(geometry, covariates, prepared, null, seed), prepared, kind, subsets, ladder(null, m, staged)
         )
         for null in nulls
     )
 
 
-def stops(null: str, m: int, staged: bool) -> list[int]:
-    """Numbers of draws after which a scan of ``null`` may stop; the last is all it makes when ``m`` are asked for."""
+def ladder(null: str, m: int, staged: bool) -> tuple[Rung, ...]:
+    """Where a scan of ``null`` may stop when ``m`` draws are asked for; the last rung always stops it."""
     most = null_model(null).most
-    last = m if most is None else min(m, most)
-    return [*(s for s in STAGES if staged and s < last), last]
+    return rungs(m if most is None else min(m, most), LADDER if staged else ())
 
 
 def null_bank(covariates: Covariates, null: str, seed: int) -> Bank:
@@ -136,18 +133,19 @@ def _one_null(
     prepared: Prepared,
     kind: TestKind,
     subsets: Mapping[str, frozenset[View]],
-    stops: Sequence[int],
+    steps: Sequence[Rung],
 ) -> NullScan:
     done: list[NDArray[np.int64]] = []
     start = 0
-    for m in stops:
+    for rung in steps:
+        m = rung.draws
         done += [draws(a, min(a + BLOCK, m + 1)) for a in range(start, m + 1, BLOCK)]
         start = m + 1
         totals = np.concatenate(done)
         moment = moments(totals)
         z = standardise(totals, moment, kind.alternative)
         found = {name: _subset(prepared, totals, moment, z, views) for name, views in subsets.items()}
-        if all(p_value(subset.k, m) > STOP_ABOVE for subset in found.values()):
+        if all(p_value(subset.k, m) > rung.stop_above for subset in found.values()):
             break
     broken = tuple(view for view, sd in zip(prepared.views, moment.sd, strict=True) if sd == 0)
     return NullScan(null, m, found, z.max(axis=1), broken)

@@ -139,8 +139,9 @@ def _gather_loop(
         for e in range(0, eights, 8):  # eight rows at once: the accumulator is read and written an eighth as often
             g, h, i, j, q, r, s, t = a[e], a[e + 1], a[e + 2], a[e + 3], a[e + 4], a[e + 5], a[e + 6], a[e + 7]
             for v in range(views):
-                four = table[g, v] + table[h, v] + table[i, v] + table[j, v]
-                acc[v] += four + table[q, v] + table[r, v] + table[s, v] + table[t, v]
+                four = np.int32(table[g, v]) + np.int32(table[h, v]) + np.int32(table[i, v]) + np.int32(table[j, v])
+                last = np.int32(table[q, v]) + np.int32(table[r, v]) + np.int32(table[s, v]) + np.int32(table[t, v])
+                acc[v] += four + last
         for e in range(eights, len(places)):
             for v in range(views):
                 acc[v] += table[a[e], v]

@@ -10,7 +10,7 @@ from ..engine.elementary import exp, log
 from ..engine.kernels import Arrangements
 from ..engine.spectra import BITS, Statistic, centred, submatrix_statistic, whole
 from ..engine.twonn import LARGEST_DIMENSION, log_distances, two_nn_dimension
-from ..nulls import NullModel
+from ..nulls import OWN_NULLS
 from ..spaces import Geometry
 from .base import Entity, OwnDraws, Prepared, TestKind, View, affine
 from .coordinates import fixed
@@ -22,26 +22,9 @@ Clouds = Callable[[tuple[int, int], int, int], list[NDArray[np.int64]]]
 _CELLS = 1 << 20
 """Coordinates of made clouds held at once."""
 
-MATCHED_GAUSSIAN = NullModel(
-    name="matched_gaussian",
-    preserves="the size of the set, and the second moments of the universe about the centre of the embedding, at each layer",
-    destroys="labels, and every shape of the cloud beyond a Gaussian: clusters, tails, curved sheets",
-    assumes="asks whether the set is like points of a Gaussian cloud; real genes are not, so it is printed and decides "
-    "nothing; axis k of every layer is driven by the same random numbers",
-    joint=False,
-    decides=False,
-    most=999,
-)
+MATCHED_GAUSSIAN = OWN_NULLS["matched_gaussian"]
 
-FEATURE_SHUFFLE = NullModel(
-    name="feature_shuffle",
-    preserves="the size of the set and the distribution of each coordinate of the embedding over genes",
-    destroys="labels, and all correlation between coordinates",
-    assumes="weak: any real embedding has correlated coordinates, so any set beats it; printed, decides nothing",
-    joint=False,
-    decides=False,
-    most=999,
-)
+FEATURE_SHUFFLE = OWN_NULLS["feature_shuffle"]
 
 
 def shares(similarity: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -262,6 +262,7 @@ EDGE_AUROC = TestKind(
     assumes="targets exchangeable over genes (within strata); regulators fixed",
     source="Mann & Whitney 1947 within regulators; SV2–7 window: arXiv:2602.22247",
     prepare=_prepare_edges,
+    nulls=("rewired", "target_shuffle"),
 )
 
 SIGNED_EDGE_SPLIT = TestKind(

@@ -19,7 +19,7 @@ from ..engine.bank import Bank
 from ..engine.jit import HAVE_NUMBA, jit
 from ..engine.kernels import Arrangements, pair_sums, set_sums
 from ..engine.similarity import chunks, row_ranks, unit_variance
-from ..nulls import NullModel
+from ..nulls import OWN_NULLS
 from ..spaces import Geometry
 from .base import Entity, OwnDraws, Prepared, TestKind, View
 from .coordinates import layer_span, spanning, step_layers, steps
@@ -27,13 +27,7 @@ from .coordinates import layer_span, spanning, step_layers, steps
 EXACT_ORDERS = 100_000
 """All orders of the layers are enumerated up to this many (8 layers)."""
 
-LAYER_ORDER = NullModel(
-    name="layer_order",
-    preserves="the set and its statistic at every layer",
-    destroys="the order of the layers",
-    assumes="layers exchangeable, which successive layers of one network are not: smooth drift alone beats it",
-    decides=False,
-)
+LAYER_ORDER = OWN_NULLS["layer_order"]
 
 
 def layer_order_draws(totals: NDArray[np.int64], weights: NDArray[np.int64]) -> OwnDraws:
