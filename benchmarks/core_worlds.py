@@ -340,11 +340,11 @@ def page(worlds: Sequence[Mapping[str, Any]], date: str) -> str:
         world has arrangements of its own: one bank for all worlds would measure the luck of that bank.
     """)
     out += prose(f"""
-        Left out, for speed: ledger, processes, files, model. {len(c.sets)} gene sets of at most {LARGEST} genes, no pairs
-        and no edges; {len(KINDS)} of the test kinds ({", ".join(f"{t}, {n} views" for t, n in views.items())}); layers
-        {", ".join(map(str, LAYERS))} and {AXES} axes; m = {M_LOOK} in both routes; m = {M_EXPLORE:,} on genes A, by the
-        ladder of `tests_library/sequential.py` (a row stops after {stops}). Degree takes no part in study load, because
-        there are no networks here.
+        Left out, for speed: ledger, processes, files, model, and the checks that only refuse rows. {len(c.sets)} gene sets
+        of at most {LARGEST} genes, no pairs and no edges; {len(KINDS)} of the test kinds
+        ({", ".join(f"{t}, {n} views" for t, n in views.items())}); layers {", ".join(map(str, LAYERS))} and {AXES} axes;
+        m = {M_LOOK} in both routes; m = {M_EXPLORE:,} on genes A, by the ladder of `tests_library/sequential.py` (a row
+        stops after {stops}). Degree takes no part in study load, because there are no networks here.
     """)
     out += prose(f"""
         The searcher says every (kind, set) once with all its views, in random order. After every second row it takes the
