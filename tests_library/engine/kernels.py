@@ -28,7 +28,7 @@ def narrow(table: Table) -> Table:
 
 def set_sums(table: Table, members: NDArray[np.int64], arrangements: Arrangements) -> NDArray[np.int64]:
     """Σ over members i of ``table[a[i], v]``: int64 [P, V] from table [n, V], members [m], arrangements [P, n]."""
-    out = np.zeros((len(arrangements), table.shape[1]), np.int64)
+    out = np.empty((len(arrangements), table.shape[1]), np.int64)
     if HAVE_NUMBA:
         _gather(narrow(table), np.zeros(len(members), np.int64), members, arrangements, out)
         return out
@@ -54,7 +54,7 @@ def pair_sums(
 
 def same_pole_counts(pole: NDArray[np.int8], pairs: NDArray[np.int64], arrangements: Arrangements) -> NDArray[np.int64]:
     """Pairs whose two genes lie in the same pole: int64 [P, V] from pole [n, V] with entries −1, 0, +1."""
-    out = np.zeros((len(arrangements), pole.shape[1]), np.int64)
+    out = np.empty((len(arrangements), pole.shape[1]), np.int64)
     if HAVE_NUMBA:
         _same_pole_loop(_pole_words(pole), pairs, arrangements, out)
         return out
@@ -66,7 +66,7 @@ def same_pole_counts(pole: NDArray[np.int8], pairs: NDArray[np.int64], arrangeme
 
 def edge_sums(table: Table, edges: NDArray[np.int64], arrangements: Arrangements) -> NDArray[np.int64]:
     """Σ over edges (r, t) of ``table[r, a[t], v]``: regulators stay, targets are permuted. Table [R, n, V], int64 [P, V]."""
-    out = np.zeros((len(arrangements), table.shape[2]), np.int64)
+    out = np.empty((len(arrangements), table.shape[2]), np.int64)
     if HAVE_NUMBA:
         regulators, n, views = table.shape  # as one table of regulators · n rows, each edge has a row to start from
         flat = narrow(table).reshape(regulators * n, views)
@@ -143,8 +143,9 @@ def _gather_loop(
                 last = np.int32(table[q, v]) + np.int32(table[r, v]) + np.int32(table[s, v]) + np.int32(table[t, v])
                 acc[v] += four + last
         for e in range(eights, len(places)):
+            i = a[e]
             for v in range(views):
-                acc[v] += table[a[e], v]
+                acc[v] += np.int32(table[i, v])
         for v in range(views):
             out[p, v] = acc[v]
 
