@@ -1,69 +1,69 @@
 """How fast the permutation engine is beside what people use: ``python benchmarks/engine.py``.
 
-One hypothesis: a set of 100 among 5,000 genes, 120 views, 10,000 permutations, one max-T p-value. All contenders run in
-this process on one thread, and only ratios are meant to be read. The slow ones are timed on a few calls and
-extrapolated linearly to the whole job; each line says from how many.
-
-The bank of arrangements is made once a universe of genes and shared by all hypotheses, so two ratios are printed: *with
-the bank* (the first hypothesis pays for it) and *on a made bank* (every later one).
+Everything runs in this process on one thread, contenders take turns, the fastest run of each counts in CPU seconds, and
+only ratios are meant to be read. Slow contenders are timed on a few calls and extrapolated linearly to the whole job; each line says
+from how many. The bank of arrangements is made once a universe of genes and shared by all hypotheses, so the max-T rows
+come twice: *bank included* is the first hypothesis, which pays for it, *bank made* is every later one.
 """
 
 import platform
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import numpy as np
+from numba import njit
+from numpy.typing import NDArray
 from scipy.stats import permutation_test, rankdata
 from sklearn.metrics import roc_auc_score
+from table_identity import identity_row
+from table_kernels import kernel_rows
+from table_tools import HEAD, Row, fastest
 from threadpoolctl import threadpool_limits
 
 from hyposcreen.tests_library.engine.bank import Bank
 from hyposcreen.tests_library.engine.jit import HAVE_NUMBA
-from hyposcreen.tests_library.engine.kernels import set_sums
+from hyposcreen.tests_library.engine.kernels import narrow, set_sums
 from hyposcreen.tests_library.engine.maxt import exceedances, moments, p_value, standardise
 from hyposcreen.tests_library.spaces import centred_ranks, quantise
 
 GENES, VIEWS, SIZE, PERMUTATIONS = 5_000, 120, 100, 10_000
-HOLD = {"a rank-once NumPy loop": 40, "scipy.stats.permutation_test": 5_000, "a roc_auc_score loop": 100_000}
+SETS, SAMPLE = 5_000, 20
+ROUNDS = 20_000
 
 
-def best(job: Callable[[], object], repeats: int = 3) -> float:
-    """Seconds of the fastest of a few runs: the one least disturbed by the rest of the machine."""
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        job()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
+class Case:
+    """One universe: 5,000 genes, 120 views, a table of ranks and a bank with all its arrangements made."""
 
+    def __init__(self) -> None:
+        self.rng = np.random.default_rng(0)
+        self.scores = self.rng.standard_normal((GENES, VIEWS))
+        self.table = narrow(np.ascontiguousarray(centred_ranks(quantise(self.scores))))
+        self.members = np.sort(self.rng.choice(GENES, SIZE, replace=False)).astype(np.int64)
+        self.bank = Bank((1, 2), np.zeros(GENES, np.int64))
+        self.blocks = [self.bank.arrangements(start, stop) for start, stop in self.bank.blocks(PERMUTATIONS)]
 
-def main() -> None:
-    rng = np.random.default_rng(0)
-    scores = rng.standard_normal((GENES, VIEWS))
-    members = np.sort(rng.choice(GENES, SIZE, replace=False)).astype(np.int64)
-    table = np.ascontiguousarray(centred_ranks(quantise(scores)))
-    bank = Bank((1, 2), np.zeros(GENES, np.int64))
-    made: list[np.ndarray] = []
+    def draw(self) -> None:
+        """The whole bank, block by block."""
+        for start, stop in self.bank.blocks(PERMUTATIONS):
+            self.bank.arrangements(start, stop)
 
-    def draw() -> None:
-        made[:] = [bank.arrangements(start, stop) for start, stop in bank.blocks(PERMUTATIONS)]
+    def sums(self, members: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.concatenate([set_sums(self.table, members, block) for block in self.blocks])
 
-    def test() -> float:
-        totals = np.concatenate([set_sums(table, members, block) for block in made])
+    def test(self, members: NDArray[np.int64]) -> float:
+        """One max-T p-value over all views, as a scan does it."""
+        totals = self.sums(members)
         z = standardise(totals, moments(totals), "two-sided")
         return p_value(exceedances(z.max(axis=1)), PERMUTATIONS)
 
-    bank.arrangements(0, 2)  # compile, or load what was compiled before
-    set_sums(table, members, bank.arrangements(0, 2))
-    seconds_bank, seconds_test = best(draw), best(test, 5)
 
-    ranks = rankdata(scores, axis=0).T.copy()
+def maxt_rows(case: Case) -> Iterator[Row]:
+    ranks = rankdata(case.scores, axis=0).T.copy()
     label = np.zeros(GENES, bool)
-    label[members] = True
-    few = {"a rank-once NumPy loop": 400, "scipy.stats.permutation_test": 500, "a roc_auc_score loop": 100}
+    label[case.members] = True
+    rng = case.rng
 
     def rank_once() -> None:
-        for _ in range(few["a rank-once NumPy loop"]):
+        for _ in range(400):
             ranks[:, rng.permutation(GENES)[:SIZE]].sum(axis=1)
 
     def scipy_test() -> None:
@@ -72,31 +72,102 @@ def main() -> None:
             lambda x, _y, axis=-1: x.sum(axis=axis),
             permutation_type="independent",
             vectorized=True,
-            n_resamples=few["scipy.stats.permutation_test"],
+            n_resamples=500,
             batch=100,
             rng=np.random.default_rng(1),
         )
 
     def sklearn_loop() -> None:
-        for _ in range(few["a roc_auc_score loop"]):
-            roc_auc_score(label[rng.permutation(GENES)], scores[:, 0])
+        for _ in range(100):
+            roc_auc_score(label[rng.permutation(GENES)], case.scores[:, 0])
 
+    bank, test, *others = fastest(case.draw, lambda: case.test(case.members), rank_once, scipy_test, sklearn_loop)
     whole = PERMUTATIONS * VIEWS
-    others = {
-        "a rank-once NumPy loop": (best(rank_once), PERMUTATIONS, "permutations of all views"),
-        "scipy.stats.permutation_test": (best(scipy_test, 2), whole, "permutations of one view"),
-        "a roc_auc_score loop": (best(sklearn_loop, 2), whole, "calls"),
-    }
-    print(f"{GENES:,} genes, set of {SIZE}, {VIEWS} views, {PERMUTATIONS:,} permutations with max-T, one thread")
-    print(
-        f"{platform.processor() or platform.machine()}, NumPy {np.__version__}, numba {'on' if HAVE_NUMBA else 'off'}"
+    opponents = (
+        ("a rank-once NumPy loop", 40, 400, PERMUTATIONS, "permutations of all views"),
+        ("`scipy.stats.permutation_test`", 5_000, 500, whole, "permutations of one view"),
+        ("a `roc_auc_score` loop", 100_000, 100, whole, "calls"),
     )
-    print(f"bank {seconds_bank:.3f} s, test on a made bank {seconds_test:.4f} s, p = {test():.4f}")
-    print(f"{'against':<30}{'with the bank':>15}{'on a made bank':>16}{'to hold':>10}   extrapolated from")
-    for name, (seconds, units, what) in others.items():
-        total = seconds / few[name] * units
-        cold, warm = total / (seconds_bank + seconds_test), total / seconds_test
-        print(f"{name:<30}{cold:>14,.1f}×{warm:>15,.1f}×{HOLD[name]:>9,}×   {few[name]} of {units:,} {what}")
+    for (name, hold, few, units, what), seconds in zip(opponents, others, strict=True):
+        total = seconds / few * units
+        note = f"extrapolated from {few} of {units:,} {what}"
+        yield Row(f"max-T against {name}, bank made", total / test, hold, f"{note}; ours {test:.3f} s")
+        yield Row(
+            f"max-T against {name}, bank included", total / (bank + test), hold, f"{note}; ours {bank + test:.3f} s"
+        )
+
+
+@njit
+def _add(a: NDArray[np.int16], b: NDArray[np.int16], rounds: int) -> None:
+    for _ in range(rounds):
+        for i in range(len(a)):
+            a[i] += b[i]
+
+
+def gather_row(case: Case) -> Row:
+    """Additions a second of the gather kernel beside those of a loop that never leaves the nearest cache."""
+    a, b = np.zeros(2048, np.int16), np.ones(2048, np.int16)
+    block = case.blocks[0]
+    peak, ours = fastest(lambda: _add(a, b, ROUNDS), lambda: set_sums(case.table, case.members, block), turns=60)
+    most, reached = len(a) * ROUNDS / peak / 1e9, len(block) * SIZE * VIEWS / ours / 1e9
+    note = f"{reached:.1f} of {most:.1f} thousand million additions a second, reading the members of each arrangement included"
+    return Row("gather kernel, share of the int16 add peak", 100 * reached / most, 45, note, " %")
+
+
+def universe_row(case: Case) -> Row:
+    """5,000 sets of 10 to 500 genes; every 250th by size is timed."""
+    sizes = np.sort(np.clip(np.exp(case.rng.normal(3.5, 0.9, SETS)).astype(int), 10, 500))
+    chosen = sizes[SETS // SAMPLE // 2 :: SETS // SAMPLE]
+    sets = [np.sort(case.rng.choice(GENES, size, replace=False)).astype(np.int64) for size in chosen]
+    bank, sums, tests = fastest(
+        case.draw, lambda: [case.sums(s) for s in sets], lambda: [case.test(s) for s in sets], turns=3
+    )
+    times = SETS / len(sets)
+    note = (
+        f"extrapolated from {len(sets)} of {SETS:,} sets (mean {chosen.mean():.0f} genes): bank {bank:.1f} s, "
+        f"sums {sums * times:.0f} s, standardising and max-T {(tests - sums) * times:.0f} s"
+    )
+    return Row(
+        f"universe: {SETS:,} sets × {VIEWS} views × {PERMUTATIONS:,} permutations",
+        bank + tests * times,
+        60,
+        note,
+        " s",
+        at_most=True,
+    )
+
+
+def rewiring_rows() -> Iterator[Row]:
+    """The rows of ``benchmarks/rewiring.py``, where igraph is installed."""
+    try:
+        import igraph  # noqa: F401
+        from rewiring import rows
+    except ImportError as missing:
+        yield Row("rewiring against igraph", float("nan"), 8, str(missing))
+        return
+    for name, ratio, hold, note in rows():
+        yield Row(f"{name} against igraph", ratio, hold, note)
+
+
+def table() -> Iterator[Row]:
+    case = Case()
+    yield from maxt_rows(case)
+    yield gather_row(case)
+    yield universe_row(case)
+    yield from kernel_rows()
+    yield from rewiring_rows()
+    yield identity_row()
+
+
+def main() -> None:
+    machine = platform.processor() or platform.machine()
+    print(f"{machine}, NumPy {np.__version__}, numba {'on' if HAVE_NUMBA else 'off'}, one thread\n")
+    print(HEAD)
+    rows = []
+    for row in table():
+        rows.append(row)
+        print(row.line(), flush=True)
+    print(f"\n{sum(row.held for row in rows)} of {len(rows)} rows held")
 
 
 if __name__ == "__main__":
