@@ -19,7 +19,7 @@ def explore(
     for h in rows:
         finding = findings[h.id]
         if finding is None:
-            yield explored(h, next(outcomes))
+            yield explored(h, next(outcomes), project.label_checks(h.test, h.annotation))
         else:
             size = project.entity_size(h.annotation, Side.EXPLORE)
             universe = len(project.rows(Side.EXPLORE, h.spec["background"]))

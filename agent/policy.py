@@ -12,11 +12,11 @@ def promote(plan: RunOpened, registered: Sequence[Registered], tested: Mapping[s
     """The frozen list for Route H: the best row of each (test, entity) with p_scan ≤ ``promote_p``, at most ``max_promoted``.
 
     One row a (test, entity) because its refinements would spend alpha on the same question. Order: smallest p_scan,
-    then largest statistic, then id.
+    then largest statistic, then id. Rows whose matched null is unbalanced stay out.
     """
     best: dict[tuple[str, str, str | None], Registered] = {}
     for h in sorted(registered, key=lambda h: _rank(h.id, tested)):
-        if tested[h.id].status == "ok" and tested[h.id].p_scan <= plan.promote_p:
+        if tested[h.id].status == "ok" and tested[h.id].p_scan <= plan.promote_p and not unbalanced(tested[h.id]):
             best.setdefault((h.test, h.spec["annotation_digest"], h.spec["background_digest"]), h)
     chosen = tuple(h.id for h in list(best.values())[: plan.max_promoted])
     rule = f"best row of each (test, entity) with p_scan <= {plan.promote_p:g} on genes A, at most {plan.max_promoted}"
@@ -33,6 +33,8 @@ def verdict(
     """
     if tested.status != "ok":
         return VerdictGiven(tested.id, tested.status, "", tested.reason)
+    if unbalanced(tested):
+        return VerdictGiven(tested.id, "screened", "", unbalanced(tested))
     by_u = universe is not None and universe.p_adj <= plan.alpha_u
     by_h = held_out is not None and held_out.p_adj <= plan.alpha_h
     if by_u or by_h:
@@ -46,6 +48,11 @@ def verdict(
             tested.id, "screened", "", "explored and not promoted; only Route H confirms this test kind"
         )
     return VerdictGiven(tested.id, "screened", "U", "explored, not promoted, and not beyond the universe's maximum")
+
+
+def unbalanced(tested: Tested) -> str:
+    """Why the matched null of a row is no fair comparison, or empty. Such a row is neither promoted nor confirmed."""
+    return str(tested.checks.get("unbalanced", ""))
 
 
 def _rank(id_: str, tested: Mapping[str, Tested]) -> tuple[float, float, str]:

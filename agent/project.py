@@ -31,12 +31,17 @@ from ..hypotheses.annotations import (
 from ..hypotheses.grammar import Grammar, make_grammar
 from ..hypotheses.spec import TestSpec
 from ..hypotheses.studied import studied
-from ..hypotheses.validity import Facts, Finding, Universe, check, freedom
+from ..hypotheses.validity import MATCHED, Facts, Finding, Universe, carriers, check, freedom, notes
+from ..tests_library.balance import THRESHOLD, balance
 from ..tests_library.catalogue import CATALOGUE, companion_nulls
-from ..tests_library.nulls import NULLS, exchange, study_load
+from ..tests_library.engine.elementary import log
+from ..tests_library.nulls import NULLS, Exchange, exchange, study_load
 from .config import LEDGER_NAME, Config
 from .errors import UserError
 from .sandbox.base import Job
+
+MUST_BALANCE = ("expression", "detection")
+"""Covariates in which the genes of a row must be like those that stand in for them."""
 
 
 class Side(Enum):
@@ -199,20 +204,56 @@ class Project:
             look_draws=self.config.permutations_look,
         )
 
+    def label_checks(self, test: str, annotation: str) -> dict[str, Any]:
+        """What labels and covariates of genes A say of a row before any embedding is read; see ``Tested.checks``.
+
+        Annotation count and degree leave the tested annotation out, so they compare it with what else is known. They are
+        printed; expression and detection, which an embedding can hold, must be matched for a row to count.
+        """
+        facts = self.facts(test, annotation)
+        background = self.annotations[annotation].background
+        rows, genes = self.rows(Side.EXPLORE, background), self.cache.genes
+        other = studied(self.annotations, self._entities, rows, without=annotation)
+        covariates = {
+            "expression": log(1.0 + genes.mean_expression[rows]),
+            "detection": genes.detection[rows],
+            "other annotations": other.annotations.astype(np.float64),
+            "other degree": other.degree.astype(np.float64),
+        }
+        touched = np.array([gene for gene, _ in carriers(facts)], dtype=np.int64)
+        found = {null: balance(rule, touched, covariates) for null, rule in self._exchanges[background].items()}
+        far = [name for name in MUST_BALANCE if abs(found[MATCHED][name]) > THRESHOLD]
+        said = ", ".join(f"{name} {found[MATCHED][name]:+.2f} sd" for name in far)
+        return {
+            "balance": found,
+            "unbalanced": f"its genes differ from those of the {MATCHED} null in {said}; beyond ±{THRESHOLD}"
+            if far
+            else "",
+            "notes": list(notes(facts)),
+        }
+
     @cached_property
-    def _universes(self) -> Mapping[str | None, Universe]:
-        """Background → the universe on genes A; made of covariates and families, never of labels."""
+    def _exchanges(self) -> Mapping[str | None, Mapping[str, Exchange]]:
+        """Background → null → its exchange rule on genes A; made of covariates, families and study load."""
         genes, kin = self.cache.genes, gene_families(self.cache.genes.symbol)
-        universes: dict[str | None, Universe] = {}
+        out: dict[str | None, Mapping[str, Exchange]] = {}
         for background in {a.background for a in self.annotations.values()}:
             rows = self.rows(Side.EXPLORE, background)
             load = self.load(Side.EXPLORE, background)
             covariates = genes.mean_expression[rows], genes.detection[rows], [kin[row] for row in rows], load
-            universes[background] = Universe(
-                symbols=tuple(genes.symbol[row] for row in rows),
-                freedoms={null: freedom(exchange(null, *covariates)) for null in NULLS},
+            out[background] = {null: exchange(null, *covariates) for null in NULLS}
+        return out
+
+    @cached_property
+    def _universes(self) -> Mapping[str | None, Universe]:
+        """Background → the universe on genes A; made of covariates and families, never of labels."""
+        return {
+            background: Universe(
+                symbols=tuple(self.cache.genes.symbol[row] for row in self.rows(Side.EXPLORE, background)),
+                freedoms={null: freedom(rule) for null, rule in rules.items()},
             )
-        return universes
+            for background, rules in self._exchanges.items()
+        }
 
     @cached_property
     def _same_cells(self) -> Mapping[str, str]:

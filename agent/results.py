@@ -31,7 +31,7 @@ def untested(hypothesis: Registered, status: str, reason: str, size: int, univer
     )  # fmt: skip
 
 
-def explored(hypothesis: Registered, outcome: Outcome) -> Tested:
+def explored(hypothesis: Registered, outcome: Outcome, checks: Mapping[str, Any] | None = None) -> Tested:
     """The exploratory result of ``hypothesis``: the companion null with the largest p speaks for the row."""
     if outcome.kind != "ok":
         return untested(hypothesis, "failed", FAILURES[outcome.kind], 0, 0)
@@ -68,6 +68,7 @@ def explored(hypothesis: Registered, outcome: Outcome) -> Tested:
             for name, (mm, s) in nulls.items()
         },
         views=tuple({k: v for k, v in view.items() if k != "null_sd"} for view in subset["views"]),
+        checks=checks or {},
     )
 
 

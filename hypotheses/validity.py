@@ -27,7 +27,7 @@ from .annotations import Annotation
 
 _NOUN = {"gene_set": "genes", "gene_pairs": "pairs", "edges": "edges"}
 _MEMBERS = {"gene_set": "members", "gene_pairs": "pairs", "edges": "edges"}
-_MATCHED = "stratified"
+MATCHED = "stratified"
 """The null that keeps expression and detection; without it an effect of either passes for one of the label."""
 
 
@@ -159,10 +159,10 @@ def unmatched_null(facts: Facts) -> Finding | None:
     unknown = [null for null in facts.nulls if null not in known]
     if unknown:
         sentence = f"null '{unknown[0]}' is not one of {facts.kind.name}; its nulls are {', '.join(known)}"
-    elif _MATCHED not in facts.nulls:
+    elif MATCHED not in facts.nulls:
         named = ", ".join(facts.nulls) or "none"
         sentence = (
-            f"the companion nulls are {named}, and none matches expression and detection; add the null '{_MATCHED}'"
+            f"the companion nulls are {named}, and none matches expression and detection; add the null '{MATCHED}'"
         )
     else:
         return None
@@ -242,7 +242,7 @@ def too_small(facts: Facts) -> Finding | None:
 
 def mostly_masked(facts: Facts) -> Finding | None:
     """What is left of an annotation that lost most genes to masking no longer stands for it."""
-    left = len({gene for gene, _ in _carriers(facts)})
+    left = len({gene for gene, _ in carriers(facts)})
     if facts.masked <= left:
         return None
     return Finding(
@@ -257,7 +257,7 @@ def one_gene_carries(facts: Facts) -> Finding | None:
     """Pairs or edges that share one gene repeat that gene's position; they are not so many observations."""
     if facts.annotation.kind == "gene_set" or facts.n_entity == 0:
         return None
-    position, count = Counter(gene for gene, _ in _carriers(facts)).most_common(1)[0]
+    position, count = Counter(gene for gene, _ in carriers(facts)).most_common(1)[0]
     if 2 * count <= facts.n_entity:
         return None
     noun = _NOUN[facts.annotation.kind]
@@ -374,13 +374,13 @@ def log_arrangements(facts: Facts, free: Freedom) -> float:
     sort in a stratum of N units there are N! / Π c_a! labellings, multiplied over strata. For pairs, "alike" means twins
     (the same partners and grades, each other apart); a graph may have symmetries beyond those, hence a bound.
     """
-    coarse = _log_labellings({gene: 1 for gene, _ in _carriers(facts)}, free)
+    coarse = _log_labellings({gene: 1 for gene, _ in carriers(facts)}, free)
     if facts.annotation.kind == "gene_set" or coarse >= -log(facts.threshold):
         return coarse  # telling touched genes from others already gives enough, finer labels only give more
     return _log_labellings(_sorts(facts), free)
 
 
-def _carriers(facts: Facts) -> Iterable[tuple[int, Any]]:
+def carriers(facts: Facts) -> Iterable[tuple[int, Any]]:
     """(position of a gene whose label moves, what it carries), one for each end that is permuted."""
     match facts.annotation.kind:
         case "gene_set":
@@ -395,7 +395,7 @@ def _carriers(facts: Facts) -> Iterable[tuple[int, Any]]:
 def _sorts(facts: Facts) -> dict[int, int]:
     """Gene → sort, from 1: genes of a sort are interchangeable. Genes that carry nothing are left out."""
     carried: dict[int, set[Any]] = defaultdict(set)
-    for gene, label in _carriers(facts):
+    for gene, label in carriers(facts):
         carried[gene].add(label)
     apart = {gene: frozenset(labels) for gene, labels in carried.items()}
     sort: dict[int, Any] = dict(apart)

@@ -19,7 +19,6 @@ from .statistics.alignment import (
 from .statistics.association import MANTEL, PARTIAL_MANTEL
 from .statistics.axis import AXIS_SEPARATION, POLE_ENRICHMENT
 from .statistics.base import TestKind, View
-from .statistics.baselines import LOGISTIC_CLASSIFIER
 from .statistics.classifier import ROLE_CLASSIFIER
 from .statistics.coordinates import axis_number, layer_span
 from .statistics.dimension import ENTROPY_RANK, K90, TWO_NN
@@ -62,7 +61,6 @@ CATALOGUE: Mapping[str, TestKind] = MappingProxyType(
             PERSISTENCE_H0,
             PERSISTENCE_H1,
             ROLE_CLASSIFIER,
-            LOGISTIC_CLASSIFIER,
             LAYER_TRAJECTORY,
             LAYER_TRANSIENT,
             CHANGE_POINT,

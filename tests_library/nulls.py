@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 MAX_STRATA = 50
 MIN_STRATUM = 10
 """Fewer genes than this in a stratum leave too little to exchange."""
+MIN_HALF = 5
+"""Fewest genes on either side of a cut by study load."""
 MIN_HALVED = 8
 """Strata are halved by study load where the universe has room for at least this many."""
 
@@ -170,12 +172,13 @@ def strata(
     """Stratum of each gene of a universe under ``null``: int64 [n].
 
     ``stratified`` cuts the universe into bins of mean expression, each of them into bins of detection, and each of those,
-    where ``load`` is given and there is room, into genes of lower and of higher study load; by rank, ties broken by
-    position, so strata have equal sizes up to one. Small universes get fewer strata, because a stratum of under 10 genes
-    would hardly move. ``expression`` and ``detection`` are float64 [n], ``load`` is int64 [n].
+    where ``load`` is given and there is room, into genes of lower and of higher study load. Expression and detection are
+    cut by rank, ties broken by position, so without load strata have equal sizes up to one. Small universes get fewer
+    strata, because a stratum of under 10 genes would hardly move. ``expression`` and ``detection`` are float64 [n],
+    ``load`` is int64 [n].
 
-    Load belongs to the labels and not to the rows. A draw swaps labels inside strata only, so every stratum keeps the
-    loads it has, all draws have the strata of the observed arrangement, and the test stays exact.
+    Load belongs to the labels and not to the rows. A draw swaps labels inside strata only, and the cut by load has no ties
+    across it, so all draws have the strata of the observed arrangement, and the test stays exact.
     """
     n = len(expression)
     if null == "gene_label":
@@ -187,9 +190,7 @@ def strata(
     outer = max(1, round((wanted // halves) ** 0.5))
     inner = max(1, wanted // halves // outer)
     out = _nested(expression, detection, outer, inner)
-    if load is None or halves == 1:
-        return out
-    return _nested_in(out, load.astype(np.float64), halves)
+    return out if load is None or halves == 1 else _halved(out, load)
 
 
 def study_load(annotations: NDArray[np.int64], degree: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -209,6 +210,24 @@ def _nested_in(groups: NDArray[np.int64], values: NDArray[np.float64], bins: int
     for group in np.unique(groups).tolist():
         rows = np.flatnonzero(groups == group)
         out[rows] = group * bins + _rank_bins(values[rows], bins)
+    return out
+
+
+def _halved(groups: NDArray[np.int64], load: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Each group cut in two at the distinct load that halves it best: group · 2 + (load ≥ cut).
+
+    Genes of equal load share a side, so where the cut lies depends on the loads of the group and not on who has them; a
+    draw, which moves loads inside a stratum only, finds the same strata. A side of under 5 genes is not split off.
+    """
+    out = 2 * groups
+    for group in np.unique(groups).tolist():
+        rows = np.flatnonzero(groups == group)
+        inside = load[rows]
+        above = {int(cut): int((inside >= cut).sum()) for cut in np.unique(inside)[1:].tolist()}
+        even = [cut for cut, k in above.items() if min(k, len(rows) - k) >= MIN_HALF]
+        if even:
+            best = min(even, key=lambda cut: (abs(2 * above[cut] - len(rows)), cut))
+            out[rows] += inside >= best
     return out
 
 

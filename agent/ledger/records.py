@@ -224,6 +224,9 @@ class Tested(Record):
     """Null name → ``{"k", "m", "p_scan", "statistic_hex"}``."""
     views: tuple[Mapping[str, Any], ...] = ()
     """:class:`ViewNumbers` of every scanned view, as mappings."""
+    checks: Mapping[str, Any] = field(default_factory=dict)
+    """``balance``: null → covariate → standardised mean difference of the entity's genes from those that stand in for
+    them; ``unbalanced``: why the row may not be promoted or confirmed, or empty; ``notes``: advice, one sentence each."""
 
 
 @dataclass(frozen=True)
@@ -399,3 +402,5 @@ class Row:
     """The same for SAFFRON."""
     e_value: float | None = None
     """p_scan calibrated, 1 / (2·√p_scan): e-values of a run may be averaged. Printed only, exploratory like q_bh."""
+    checks: Mapping[str, Any] = field(default_factory=dict)
+    """See :class:`Tested`."""

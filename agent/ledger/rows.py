@@ -121,7 +121,7 @@ def _numbers(result: Columns | None) -> dict[str, Any]:
     """What the exploratory result says. Without draws (m = 0) k is 0 and p is (0 + 1) / (0 + 1) = 1, and there is no effect."""
     if result is None:
         names = (*_COUNTS, *_DRAWN, *_WORDS, "null", "n_genes", "n_entity", "min_effect")
-        return dict.fromkeys(names, None) | {"reason": ""}
+        return dict.fromkeys(names, None) | {"reason": "", "checks": {}}
     return {
         **{name: result[name] for name in _COUNTS},
         **{name: result[name] if result["m"] > 0 else None for name in _DRAWN},
@@ -131,6 +131,7 @@ def _numbers(result: Columns | None) -> dict[str, Any]:
         "n_entity": result["n_entity"],
         "min_effect": result["min_effect"] or None,
         "reason": result["reason"],
+        "checks": json.loads(result["checks"]),
     }
 
 

@@ -15,6 +15,15 @@ from hyposcreen.tests_library.statistics.base import Entity
 
 KINDS = tuple(CATALOGUE.values())
 by_name = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+GRAPH = {"signed_edge_split", "feed_forward_loop"}
+"""These need edges of both signs, or loops, which a random entity lacks; test_edges.py calibrates them on graphs that fit."""
+PLAIN = tuple(kind for kind in KINDS if kind.name not in GRAPH)
+by_plain = pytest.mark.parametrize("kind", PLAIN, ids=lambda kind: kind.name)
+FOLLOW_EXPRESSION = {
+    "axis_separation", "pole_enrichment", "cohesion", "effective_dimension", "role_classifier", "layer_trajectory",
+    "copole_rate", "graded_gradient", "edge_auroc",
+}  # fmt: skip
+"""Kinds whose statistic the made confound moves; the others see too little of it for a shuffle of labels to fail."""
 
 
 def p_of(totals: np.ndarray, alternative: str) -> float:
@@ -40,7 +49,7 @@ def tiny_entity(kind: str) -> Entity:
 @pytest.fixture(scope="module")
 def tiny(world):
     """Seven genes under test of a cache of twelve, so regulators 7 and 8 lie outside the universe."""
-    return world(rows=12, dim=11, n_layers=2, seed=31, universe=np.arange(7))
+    return world(rows=12, dim=11, n_layers=3, seed=31, universe=np.arange(7))
 
 
 @by_name
@@ -65,7 +74,7 @@ def test_monte_carlo_p_is_super_uniform_over_everything_that_can_happen(kind, wo
     If the labelling is uniform and draws are independent and uniform, all 24³ triples (observed, draw 1, draw 2) of
     group elements are equally likely. A moment that leaves the observed one out, p = k / m, or ``>`` for ``≥`` fail here.
     """
-    w = world(rows=12, dim=11, n_layers=2, seed=32, universe=np.arange(4))
+    w = world(rows=12, dim=11, n_layers=3, seed=32, universe=np.arange(4))
     entity = {
         "gene_set": Entity("gene_set", members=np.array([0, 2])),
         "gene_pairs": Entity("gene_pairs", pairs=np.array([[0, 1], [0, 2], [1, 3]]), grades=np.array([1, 2, 3])),
@@ -113,21 +122,22 @@ def rejections(kind, w, entities, nulls, m=99) -> dict[str, int]:
     return count
 
 
-@by_name
+@by_plain
 def test_rejects_at_its_level_when_nothing_is_there(kind, world, entity_of):
-    """400 random entities at .05: within the 99.9 % binomial interval, and not below it for a statistic without ties."""
-    w = world(rows=50, n_layers=2, seed=33)
+    """400 random entities at .05 (80 for a dear test): within the 99.9 % binomial interval."""
+    w = world(rows=50, n_layers=3, seed=33)
     rng = np.random.default_rng(34)
-    entities = [entity_of(kind, w, rng) for _ in range(400)]
+    repeats = 80 if kind.staged else 400
+    entities = [entity_of(kind, w, rng) for _ in range(repeats)]
     count = rejections(kind, w, entities, tuple(NULLS))
-    low, high = binom.interval(0.999, 400, 0.05)
+    low, high = binom.interval(0.999, repeats, 0.05)
     for null, k in count.items():
         assert low <= k <= high, (null, k)
 
 
 def confounded(world, kind):
     """Highly expressed genes lie to one side of the first axis or, for a test of dimension, vary in few dimensions."""
-    w = world(rows=100, n_layers=2, seed=35)
+    w = world(rows=100, n_layers=3, seed=35)
     rng = np.random.default_rng(36)
     expression = rng.permutation(100).astype(np.float64)
     direction = rng.standard_normal(12)
@@ -143,13 +153,14 @@ def confounded(world, kind):
     return w, (of_stratum / of_stratum.max())[groups]
 
 
-@by_name
+@by_plain
 def test_stratified_holds_under_a_confound_where_gene_label_fails(kind, world):
     """Labels depend on the stratum alone: true for ``stratified``, false for ``gene_label``."""
     w, weight = confounded(world, kind)
     rng = np.random.default_rng(37)
     entities = []
-    for _ in range(200):
+    repeats = 60 if kind.staged else 200
+    for _ in range(repeats):
         genes = np.sort(rng.choice(100, 16, replace=False, p=weight**3 / (weight**3).sum()))
         if kind.entity == "gene_set":
             entities.append(Entity("gene_set", members=genes))
@@ -163,8 +174,9 @@ def test_stratified_holds_under_a_confound_where_gene_label_fails(kind, world):
             edges = np.array([(r, t) for r in top for t in genes if t not in top])
             entities.append(Entity("edges", edges=edges, signs=np.ones(len(edges), np.int64)))
     count = rejections(kind, w, entities, ("gene_label", "stratified"))
-    assert count["gene_label"] > 60, count
-    assert count["stratified"] <= binom.ppf(0.999, 200, 0.05), count
+    if kind.name in FOLLOW_EXPRESSION:
+        assert count["gene_label"] > 60, count
+    assert count["stratified"] <= binom.ppf(0.999, repeats, 0.05), count
 
 
 def test_a_scan_has_one_p_and_no_view_can_beat_it(world):
@@ -195,10 +207,10 @@ def test_a_scan_has_one_p_and_no_view_can_beat_it(world):
         assert found.broken == ()
 
 
-@by_name
+@by_plain
 def test_every_number_of_a_scan_from_its_totals(kind, world, entity_of):
     """z standardises over all m + 1 arrangements, the observed included; null_mean is over the m draws alone."""
-    w = world(rows=40, n_layers=2, seed=40)
+    w = world(rows=40, n_layers=3, seed=40)
     e = entity_of(kind, w, np.random.default_rng(0))
     prepared = kind.prepare(w.geometry, e)
     for null in NULLS:

@@ -75,11 +75,11 @@ def test_study_load_halves_each_stratum_and_keeps_expression_and_detection_apart
     expression, detection, named = rng.random(400), rng.random(400), rng.integers(0, 4, 400)
     load = study_load(named, np.zeros(400, np.int64))
     groups = strata("stratified", expression, detection, load)
-    assert np.bincount(groups).min() >= 10
-    assert 20 <= len(np.unique(groups)) <= 50
+    assert np.unique(groups, return_counts=True)[1].min() >= 5
+    assert 20 < len(np.unique(groups)) <= 50
     for pair in np.unique(groups // 2):
         low, high = (np.flatnonzero(groups == 2 * pair + half) for half in (0, 1))
-        assert load[low].max() <= load[high].min()
+        assert len(high) == 0 or load[low].max() < load[high].min()
     outer = groups // 2 // 5
     for b in range(3):
         assert expression[outer == b].max() < expression[outer == b + 1].min()
@@ -103,7 +103,5 @@ def test_a_draw_leaves_the_strata_of_the_loads_it_moves(seed):
     groups = strata("stratified", expression, detection, load)
     moved = Bank((int(seed), 1), groups).arrangements(1, 2)[0]
     again = strata("stratified", expression, detection, load[np.argsort(moved)])
-    for pair in np.unique(groups // 2):
-        for half in (0, 1):
-            before, after = load[groups == 2 * pair + half], load[np.argsort(moved)][again == 2 * pair + half]
-            assert sorted(before.tolist()) == sorted(after.tolist())
+    assert (again == groups).all()
+    assert (load[np.argsort(moved)] != load).any()

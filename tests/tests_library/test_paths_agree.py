@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from hyposcreen.tests_library.catalogue import CATALOGUE
 from hyposcreen.tests_library.nulls import NULLS
 
 SCANS = """
@@ -64,7 +65,7 @@ def test_numpy_and_compiled_scans_are_the_same_bits(request):
     if not fast.pop("numba"):
         pytest.skip("numba is not here, so there is one path only")
     assert fast.keys() == slow.keys()
-    assert len(fast) == 10 + 9 * len(NULLS)
+    assert len(fast) == 10 + len(CATALOGUE) * len(NULLS)
     for name, value in fast.items():
         assert value == slow[name], name
 
