@@ -1,9 +1,9 @@
 """How fast the permutation engine is beside what people use: ``python benchmarks/engine.py``.
 
 Everything runs in this process on one thread, contenders take turns, the fastest run of each counts in CPU seconds, and
-only ratios are meant to be read. Slow contenders are timed on a few calls and extrapolated linearly to the whole job; each line says
-from how many. The bank of arrangements is made once a universe of genes and shared by all hypotheses, so the max-T rows
-come twice: *bank included* is the first hypothesis, which pays for it, *bank made* is every later one.
+only ratios are meant to be read. Slow contenders are timed on a few calls and extrapolated linearly to the whole job;
+each line says from how many. The bank of arrangements is made once a universe of genes and shared by all hypotheses, so
+the max-T rows come twice: *bank included* is the first hypothesis, which pays for it, *bank made* is every later one.
 """
 
 import platform
@@ -110,7 +110,7 @@ def gather_row(case: Case) -> Row:
     block = case.blocks[0]
     peak, ours = fastest(lambda: _add(a, b, ROUNDS), lambda: set_sums(case.table, case.members, block), turns=60)
     most, reached = len(a) * ROUNDS / peak / 1e9, len(block) * SIZE * VIEWS / ours / 1e9
-    note = f"{reached:.1f} of {most:.1f} thousand million additions a second, reading the members of each arrangement included"
+    note = f"{reached:.1f} of {most:.1f} × 10⁹ additions a second, finding the members in each arrangement included"
     return Row("gather kernel, share of the int16 add peak", 100 * reached / most, 45, note, " %")
 
 
