@@ -14,6 +14,7 @@ import pytest
 from hyposcreen.agent.ledger import records as r
 from hyposcreen.agent.ledger.chain import GENESIS
 from hyposcreen.agent.ledger.errors import LedgerError
+from hyposcreen.agent.ledger.schema import SCHEMA_VERSION
 from hyposcreen.agent.ledger.store import Ledger, open_ledger
 from hyposcreen.agent.ledger.verify import verify
 from hyposcreen.tests_library.online import calibrate, lond, saffron
@@ -237,8 +238,9 @@ def test_foreign_files_are_told_apart(opener, tmp_path, refused):
 
 @pytest.mark.parametrize("opener", [Ledger.open, Ledger.open_readonly, verify])
 def test_a_newer_schema_is_refused(opener, full, refused):
-    sql(full.path, "PRAGMA user_version = 2")
-    assert "newer hyposcreen (schema 2, this one knows 1): upgrade" in refused(5, opener, full.path)
+    sql(full.path, f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    expected = f"newer hyposcreen (schema {SCHEMA_VERSION + 1}, this one knows {SCHEMA_VERSION}): upgrade"
+    assert expected in refused(5, opener, full.path)
 
 
 def test_an_older_schema_is_read_as_it_is_and_rebuilt_behind_a_backup_when_written(full):

