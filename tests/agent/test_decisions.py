@@ -51,6 +51,33 @@ def test_the_best_row_of_each_test_and_entity_is_promoted(plan: Any) -> None:
     assert promoted(plan, rows, tested) == ("H2", "H3")
 
 
+def test_an_unbalanced_row_is_neither_promoted_nor_confirmed(plan: Any) -> None:
+    far = replace(result("H1", 0.001), checks={"unbalanced": "its genes differ in expression +0.40 sd"})
+    rows = [row("H1"), row("H2", entity="f")]
+    assert promoted(plan, rows, [far, result("H2", 0.01)]) == ("H2",)
+    given = policy.verdict(plan, far, False, look("H1", 0.0001), None)
+    assert (given.verdict, given.route) == ("screened", "")
+    assert "+0.40 sd" in given.rule
+    fair = policy.verdict(plan, result("H1", 0.001), False, look("H1", 0.0001), None)
+    assert fair.verdict == "confirmed"
+
+
+def test_balance_of_a_row_comes_from_genes_a_and_names_what_is_far(finished: Any) -> None:
+    project = finished.project
+    found = {a: project.label_checks("cohesion", a) for a in ("b_cells", "t_cells", "housekeeping_half_1")}
+    for checks in found.values():
+        assert set(checks["balance"]) == {"gene_label", "stratified", "family_block"}
+        matched = checks["balance"]["stratified"]
+        assert set(matched) == {"expression", "detection", "other annotations", "other degree"}
+        far = [name for name in ("expression", "detection") if abs(matched[name]) > 0.25]
+        assert bool(checks["unbalanced"]) == bool(far)
+        assert all(name in checks["unbalanced"] for name in far)
+    whole = found["t_cells"]["balance"]
+    assert abs(whole["stratified"]["detection"]) < abs(whole["gene_label"]["detection"])
+    recorded = next(t for t in finished.ledger.records(rec.Tested) if t.status == "ok")
+    assert recorded.checks["balance"]
+
+
 def test_ties_go_to_the_larger_statistic_and_then_to_the_earlier_row(plan: Any) -> None:
     rows = [row("H1", entity="1"), row("H2", entity="2"), row("H3", entity="3")]
     tested = [result("H1", 0.01, 2.0), result("H2", 0.01, 3.0), result("H3", 0.01, 2.0)]
