@@ -460,7 +460,10 @@ def _head(head: Any) -> dict[str, Any]:
 
 
 def _declaration(kind: Any) -> dict[str, Any]:
-    return {name: value for name, value in vars(kind).items() if name != "prepare"}
+    from .tests_library.catalogue import companion_nulls
+
+    said = {name: value for name, value in vars(kind).items() if name != "prepare"}
+    return said | {"coordinates": kind.coordinates.name, "nulls": list(companion_nulls(kind))}
 
 
 def _say(text: str) -> None:

@@ -106,7 +106,9 @@ def test_ledger_list_and_show(call: Call, copied: Path) -> None:
     for row in rows:
         assert set(row) >= NAMED_KEYS
         assert isinstance(row["k"], int) and isinstance(row["m"], int)
-        assert all(row[p] > 0 for p in ("p_raw", "p_scan", "q_bh", "p_confirm", "p_confirm_adj"))
+        assert all(row[p] > 0 for p in ("p_raw", "p_scan"))
+        assert all(row[p] is None or row[p] > 0 for p in ("q_bh", "p_confirm", "p_confirm_adj"))
+    assert any(row["p_confirm_adj"] for row in rows)
     table = call("ledger", "list", "-C", copied).out.splitlines()
     assert table[0].split()[:4] == ["id", "test", "annotation", "verdict"]
     assert len(table) == 14 and "exploratory" in table[-1]
@@ -160,6 +162,7 @@ def test_the_catalogue(call: Call) -> None:
     shown = call("tests", "show", "cohesion", "--json").json
     assert shown in kinds
     assert "formula" in call("tests", "show", "cohesion").out
+    assert call("tests", "show", "axis_separation", "--json").json["nulls"][-1] == "random_axis"
     unknown = call("tests", "show", "cohesive")
     assert unknown.code == 2 and "cohesion" in unknown.err
 
