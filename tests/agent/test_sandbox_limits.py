@@ -256,7 +256,9 @@ def test_closing_the_pool_starts_no_second_try(jobs: list[Job]) -> None:
     assert len(tries) == 1
 
 
-def test_a_row_whose_worker_crashes_fails_with_p_one_and_the_loop_goes_on(fresh: Any, small: Any, finished: Any) -> None:
+def test_a_row_whose_worker_crashes_fails_with_p_one_and_the_loop_goes_on(
+    fresh: Any, small: Any, finished: Any
+) -> None:
     healthy = small.InProcess()
     broken = next(r.test for r in finished.ledger.rows() if r.m)
 
