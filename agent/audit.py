@@ -166,6 +166,7 @@ _BENCH: list[Bench] = []
 def _one_world(folder: str, plan: AuditPlan, number: int) -> World:
     if not _BENCH:
         _BENCH.append(Bench())
+    _BENCH[0].forget_arrangements()
     plain = open_project(Path(folder), plan.config)
     relabelling, planted, share = _world(plain, plan, number)
     project = open_project(Path(folder), plan.config, split=plain.split, world=relabelling)

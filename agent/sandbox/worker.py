@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from ...embeddings_cache.families import gene_families
 from ...embeddings_cache.store import Cache, open_cache
 from ...tests_library.catalogue import CATALOGUE, scanned_views
+from ...tests_library.engine.bank import BankCache
 from ...tests_library.run import Covariates, NullScan, scan
 from ...tests_library.spaces import Geometry
 from ...tests_library.statistics.base import Entity
@@ -61,6 +62,11 @@ class Bench:
         )
         value = {"size": entity.size, "n": geometry.n, "nulls": {s.null: _null_json(s) for s in scans}}
         return value, _vectors(scans) if job["vectors"] else {}
+
+    def forget_arrangements(self) -> None:
+        """Drop every bank: the labels of the next jobs are others, and matched banks depend on them (audits)."""
+        for geometry, _ in self._geometries.values():
+            geometry.banks = BankCache()
 
     def _geometry(self, job: Mapping[str, Any]) -> tuple[Geometry, Covariates]:
         path, universe = job["cache_path"], tuple(job["universe"])
