@@ -64,4 +64,6 @@ ROLE_CLASSIFIER = TestKind(
     assumes="labels exchangeable over genes (within strata)",
     source="Fisher 1936; permutation test of a classifier: Ojala & Garriga 2010",
     prepare=_prepare,
+    universe=False,
+    staged=True,
 )
