@@ -18,11 +18,11 @@ from hyposcreen.agent.config import Config
 from hyposcreen.agent.project import Side, open_project
 from hyposcreen.embeddings_cache.families import gene_families
 from hyposcreen.tests_library.catalogue import CATALOGUE, coordinate_options, layer_options, scanned_views
-from hyposcreen.tests_library.engine.bank import BLOCK, Bank, BankCache
+from hyposcreen.tests_library.engine.bank import BLOCK
 from hyposcreen.tests_library.engine.maxt import exceedances, moments, p_value, standardise
 from hyposcreen.tests_library.multiplicity import largest_over_nulls
-from hyposcreen.tests_library.nulls import NULLS, Exchange, strata, study_load
-from hyposcreen.tests_library.run import Covariates, NullScan, null_bank, scan
+from hyposcreen.tests_library.nulls import NULLS, strata, study_load
+from hyposcreen.tests_library.run import Covariates, NullScan, scan
 from hyposcreen.tests_library.sequential import rungs
 from hyposcreen.tests_library.spaces import Geometry
 from hyposcreen.tests_library.statistics.base import Entity, View
@@ -62,16 +62,6 @@ class Core:
     sides: Mapping[Side, Universe]
     cache_rows: int
     digest: str
-
-
-class Remembering(Covariates):
-    """Covariates of one world, whose strata are made once for its hundred scans."""
-
-    def exchange(self, null: str) -> Exchange:
-        made: dict[str, Exchange] = self.__dict__.setdefault("_made", {})
-        if null not in made:
-            made[null] = super().exchange(null)
-        return made[null]
 
 
 @cache
@@ -182,9 +172,8 @@ class World:
         self._totals: dict[tuple[str, str, str], NDArray[np.int64]] = {}
         self._scores: dict[tuple[tuple[str, str, str], int], NDArray[np.float64]] = {}
         self._seen: dict[tuple[Sentence, str], Seen] = {}
-        self._banks: dict[str, Bank] = {}
         for side in core().sides.values():
-            side.geometry.banks = BankCache()  # the arrangements of the last world
+            side.geometry.forget_draws()  # of the last world
 
     @cached_property
     def members(self) -> Mapping[Side, Mapping[str, NDArray[np.int64]]]:
@@ -205,8 +194,7 @@ class World:
             count = np.zeros(len(universe.rows), dtype=np.int64)
             for name in core().studied:
                 count[self.members[side][name]] += 1
-            given = vars(universe.covariates) | {"load": study_load(count, np.zeros_like(count))}
-            out[side] = Remembering(**given)
+            out[side] = replace(universe.covariates, load=study_load(count, np.zeros_like(count)))
         return out
 
     @cached_property
@@ -253,10 +241,8 @@ class World:
     def _sums(self, name: tuple[str, str, str], start: int, stop: int) -> NDArray[np.int64]:
         test, annotation, null = name
         geometry = core().sides[Side.EXPLORE].geometry
-        if null not in self._banks:
-            self._banks[null] = null_bank(self.covariates[Side.EXPLORE], null, self.seed)
         sums = CATALOGUE[test].prepare(geometry, self.entity(Side.EXPLORE, annotation)).sums
-        return sums(geometry.banks.get(self._banks[null], start, stop))
+        return sums(geometry.banks.get(self.covariates[Side.EXPLORE].bank(null, self.seed), start, stop))
 
     def scan(self, side: Side, wide: Sentence, said: Iterable[Sentence]) -> tuple[NullScan, ...]:
         """run.scan of one combination on one side under every null; its subsets are the sentences' ids."""

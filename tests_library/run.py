@@ -5,7 +5,8 @@ only which rows it is given. It knows no annotation name, no ledger and no other
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,9 +31,24 @@ class Covariates:
     load: NDArray[np.int64] | None = None
     """Study load of each gene, int64 [n] (:func:`hyposcreen.tests_library.nulls.study_load`); ``None``: not matched."""
 
+    _made: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
+
     def exchange(self, null: str) -> Exchange:
-        """The exchange rule of a null on this universe."""
-        return exchange(null, self.expression, self.detection, self.families or self.symbols, self.load)
+        """The exchange rule of a null on this universe, made once."""
+        if null not in self._made:
+            families = self.families or self.symbols
+            self._made[null] = exchange(null, self.expression, self.detection, families, self.load)
+        rule: Exchange = self._made[null]
+        return rule
+
+    def bank(self, null: str, seed: int) -> Bank:
+        """The bank every hypothesis on this universe shares under ``null``, made once."""
+        if (null, seed) not in self._made:
+            rule = self.exchange(null)
+            key = bank_key(seed, null, self.symbols, rule.strata, rule.units)
+            self._made[null, seed] = Bank(key, rule.strata, rule.units)
+        bank: Bank = self._made[null, seed]
+        return bank
 
 
 @dataclass(frozen=True)
@@ -109,12 +125,6 @@ def ladder(null: str, m: int, staged: bool) -> tuple[Rung, ...]:
     return rungs(m if most is None else min(m, most), LADDER if staged else ())
 
 
-def null_bank(covariates: Covariates, null: str, seed: int) -> Bank:
-    """The bank every hypothesis on this universe shares under ``null``."""
-    rule = covariates.exchange(null)
-    return Bank(bank_key(seed, null, covariates.symbols, rule.strata, rule.units), rule.strata, rule.units)
-
-
 Draws = Callable[[int, int], NDArray[np.int64]]
 
 
@@ -123,7 +133,7 @@ def _draws(geometry: Geometry, covariates: Covariates, prepared: Prepared, null:
     if null in prepared.own:
         key = bank_key(seed, null, covariates.symbols, np.zeros(geometry.n, np.int64))
         return lambda start, stop: prepared.own[null](key, start, stop)
-    bank = null_bank(covariates, null, seed)
+    bank = covariates.bank(null, seed)
     return lambda start, stop: prepared.sums(geometry.banks.get(bank, start, stop))
 
 

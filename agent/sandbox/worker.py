@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from ...embeddings_cache.families import gene_families
 from ...embeddings_cache.store import Cache, open_cache
 from ...tests_library.catalogue import CATALOGUE, scanned_views
-from ...tests_library.engine.bank import BankCache
 from ...tests_library.run import Covariates, NullScan, scan
 from ...tests_library.spaces import Geometry
 from ...tests_library.statistics.base import Entity
@@ -66,7 +65,7 @@ class Bench:
     def forget_arrangements(self) -> None:
         """Drop every bank: the labels of the next jobs are others, and matched banks depend on them (audits)."""
         for geometry, _ in self._geometries.values():
-            geometry.banks = BankCache()
+            geometry.forget_draws()
 
     def _geometry(self, job: Mapping[str, Any]) -> tuple[Geometry, Covariates]:
         path, universe = job["cache_path"], tuple(job["universe"])
@@ -85,7 +84,11 @@ class Bench:
                 self._geometries.popitem(last=False)
         self._geometries.move_to_end(name)
         geometry, covariates = self._geometries[name]
-        return geometry, replace(covariates, load=np.array(job["load"], dtype=np.int64))
+        load = np.array(job["load"], dtype=np.int64)
+        if covariates.load is None or not np.array_equal(covariates.load, load):  # else its banks are ready
+            covariates = replace(covariates, load=load)
+            self._geometries[name] = (geometry, covariates)
+        return geometry, covariates
 
     def _cache(self, path: str, digest: str) -> tuple[Cache, tuple[str, ...], dict[Any, Any]]:
         if path not in self._caches:

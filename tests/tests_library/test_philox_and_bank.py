@@ -12,7 +12,6 @@ from hyposcreen.tests_library.engine import bank as module
 from hyposcreen.tests_library.engine.bank import Bank, BankCache, _fill_loop, _fill_numpy, bank_key
 from hyposcreen.tests_library.engine.jit import as_numpy
 from hyposcreen.tests_library.engine.philox import bounded, philox, uneven
-from hyposcreen.tests_library.run import null_bank
 
 ONES = 0xFFFFFFFF
 
@@ -203,9 +202,9 @@ def test_the_key_changes_with_seed_null_gene_order_and_strata():
 
 def test_one_universe_has_one_bank_a_null(world):
     covariates = world(rows=40).covariates
-    assert null_bank(covariates, "gene_label", 1).key == null_bank(covariates, "gene_label", 1).key
-    assert null_bank(covariates, "gene_label", 1).key != null_bank(covariates, "stratified", 1).key
-    assert len(np.unique(null_bank(covariates, "stratified", 1).strata)) > 1
+    assert covariates.bank("gene_label", 1).key == covariates.bank("gene_label", 1).key
+    assert covariates.bank("gene_label", 1).key != covariates.bank("stratified", 1).key
+    assert len(np.unique(covariates.bank("stratified", 1).strata)) > 1
 
 
 def test_the_block_cache_keeps_what_fits_and_never_changes_a_row():
@@ -218,7 +217,7 @@ def test_the_block_cache_keeps_what_fits_and_never_changes_a_row():
                 block = cache.get(b, start, start + 10)
                 assert (block == b.arrangements(start, start + 10)).all()
                 assert not block.flags.writeable
-    assert sum(block.nbytes for block in cache._blocks.values()) == 3 * 10 * 20 * 4
+    assert cache._kept.nbytes == 3 * 10 * 20 * 4
 
 
 def test_a_scan_longer_than_the_cache_still_finds_its_first_blocks(monkeypatch):

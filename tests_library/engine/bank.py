@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .jit import HAVE_NUMBA, as_numpy, jit
+from .kept import Kept
 from .philox import bounded, philox_words, uneven
 
 BLOCK = 1024
@@ -115,27 +116,14 @@ def bank_key(
 
 
 class BankCache:
-    """Keeps blocks up to a fixed number of bytes; arrangements are the same without it.
-
-    What came first stays. Every scan reads the blocks of its banks in the same order, and dropping the oldest would then
-    drop each block just before it is needed again.
-    """
+    """Blocks of arrangements, kept up to a fixed number of bytes; arrangements are the same without it."""
 
     def __init__(self, limit_bytes: int = _CACHE_BYTES) -> None:
-        self._room = limit_bytes
-        self._blocks: dict[tuple[tuple[int, int], int, int, int], NDArray[np.int32]] = {}
+        self._kept = Kept(limit_bytes)
 
     def get(self, bank: Bank, start: int, stop: int) -> NDArray[np.int32]:
         """``bank.arrangements(start, stop)``, remembered where there is room, read-only."""
-        name = (bank.key, bank.n, start, stop)
-        if name in self._blocks:
-            return self._blocks[name]
-        block = bank.arrangements(start, stop)
-        block.flags.writeable = False
-        if block.nbytes <= self._room:
-            self._room -= block.nbytes
-            self._blocks[name] = block
-        return block
+        return self._kept.get((bank.key, bank.n, start, stop), lambda: bank.arrangements(start, stop))
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,8 @@ from .normals import normals
 _BITS = 20
 _SCORE_BITS = 28
 """Rotations are rounded to 2⁻²⁰ and coordinates to 2⁻²⁸, so products are exact in int64 and no last bit decides a rank."""
+MOST_GENES = 1 << 15
+"""Ranks are int16."""
 
 
 def rotations(key: tuple[int, int], start: int, stop: int, k: int) -> NDArray[np.int64]:
@@ -49,24 +51,26 @@ def white(axes: NDArray[np.int64]) -> NDArray[np.int64]:
     return out
 
 
-def rotated_ranks(scores: NDArray[np.int64], genes: NDArray[np.int64], turns: NDArray[np.int64]) -> NDArray[np.int32]:
-    """Doubled centred mid-ranks of ``genes`` on rotated axes: int32 [P, g, L·k].
+def rotated_ranks(scores: NDArray[np.int64], turns: NDArray[np.int64]) -> NDArray[np.int16]:
+    """Doubled centred mid-ranks of all genes on rotated axes: int16 [P, n, L·k], entries in −(n−1) … n−1.
 
-    ``scores`` int64 [L, n, k] from :func:`white`, ``genes`` int64 [g] positions, ``turns`` int64 [P, k, k]. A rank counts
-    all n genes; entries lie in −(n−1) … n−1. Column ``q·k + c`` is axis c of layer q, as in the table of axis ranks.
+    ``scores`` int64 [L, n, k] from :func:`white`, ``turns`` int64 [P, k, k]. Column ``q·k + c`` is axis c of layer q, as in
+    the table of axis ranks. Raises ``ValueError`` for more than 32,768 genes, whose ranks int16 cannot hold.
     """
     layers, n, k = scores.shape
-    out = np.empty((len(turns), len(genes), layers * k), np.int32)
+    if n > MOST_GENES:
+        raise ValueError(f"{n} genes; ranks on rotated axes are made for at most {MOST_GENES}")
+    out = np.empty((len(turns), n, layers * k), np.int16)
     if HAVE_NUMBA:
-        _ranks_loop(scores, genes, turns, out)
+        _ranks_loop(np.ascontiguousarray(scores.transpose(0, 2, 1).astype(np.float64)), turns, out)
         return out
     for p, turn in enumerate(turns):
         for q in range(layers):
             turned = (scores[q] @ turn) >> _BITS
             for c in range(k):
-                mine, everyone = turned[genes, c][:, None], turned[:, c][None, :]
-                less, equal = (everyone < mine).sum(axis=1), (everyone == mine).sum(axis=1)
-                out[p, :, q * k + c] = 2 * less + equal - n
+                everyone = np.sort(turned[:, c])
+                less, up_to = (np.searchsorted(everyone, turned[:, c], side) for side in ("left", "right"))
+                out[p, :, q * k + c] = less + up_to - n
     return out
 
 
@@ -78,14 +82,13 @@ def _dot(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @jit
-def _ranks_loop(
-    scores: NDArray[np.int64], genes: NDArray[np.int64], turns: NDArray[np.int64], out: NDArray[np.int32]
-) -> None:
-    """Sums are of integers below 2⁵², so float64, which the processor does four at a time, is exact in any order."""
-    layers, n, k = scores.shape
-    columns = scores.transpose(0, 2, 1).astype(np.float64)
+def _ranks_loop(columns: NDArray[np.float64], turns: NDArray[np.int64], out: NDArray[np.int16]) -> None:
+    """``columns`` [L, k, n]. Sums are of integers below 2⁵², so float64, which a processor adds several at a time, is exact."""
+    layers, k, n = columns.shape
     total = np.empty(n, np.float64)
-    turned = np.empty(n, np.int32)
+    keys = np.empty(n, np.uint32)
+    order = np.empty(n, np.int32)
+    spare = np.empty(n, np.int32)
     for p in range(turns.shape[0]):
         for q in range(layers):
             for c in range(k):
@@ -94,11 +97,45 @@ def _ranks_loop(
                     weight = np.float64(turns[p, e, c])
                     for i in range(n):
                         total[i] += columns[q, e, i] * weight
-                for i in range(n):
-                    turned[i] = np.int32(np.floor(total[i] * 2.0**-_BITS))
-                for g in range(len(genes)):
-                    mine = turned[genes[g]]
-                    twice = np.int32(0)
-                    for i in range(n):
-                        twice += np.int32(turned[i] < mine) + np.int32(turned[i] <= mine)
-                    out[p, g, q * k + c] = twice - n
+                for i in range(n):  # |score| < 2³¹, so the shifted key is a positive number of 32 bits
+                    keys[i] = np.uint32(np.int64(np.floor(total[i] * 2.0**-_BITS)) + np.int64(2147483648))
+                _sort(keys, order, spare)
+                _mid_ranks(keys, order, out[p, :, q * k + c])
+
+
+@jit
+def _sort(keys: NDArray[np.uint32], order: NDArray[np.int32], spare: NDArray[np.int32]) -> None:
+    """``order`` becomes a permutation that sorts ``keys``: radix sort, one byte a pass, so no comparison mispredicts."""
+    n = len(keys)
+    counts = np.zeros((4, 256), np.int32)
+    for i in range(n):
+        order[i] = i
+        for byte in range(4):
+            counts[byte, (keys[i] >> np.uint32(8 * byte)) & np.uint32(255)] += 1
+    for byte in range(4):
+        shift = np.uint32(8 * byte)
+        start = np.int32(0)
+        for value in range(256):
+            held = counts[byte, value]
+            counts[byte, value] = start
+            start += held
+        for i in range(n):
+            value = (keys[order[i]] >> shift) & np.uint32(255)
+            spare[counts[byte, value]] = order[i]
+            counts[byte, value] += 1
+        for i in range(n):
+            order[i] = spare[i]
+
+
+@jit
+def _mid_ranks(keys: NDArray[np.uint32], order: NDArray[np.int32], out: NDArray[np.int16]) -> None:
+    """Genes that tie share the mean of their ranks: first + last place of their run, from 0, gives 2·rank − (n + 1) + n − 1."""
+    n = len(keys)
+    i = 0
+    while i < n:
+        j = i
+        while j + 1 < n and keys[order[j + 1]] == keys[order[i]]:
+            j += 1
+        for t in range(i, j + 1):
+            out[order[t]] = i + j + 1 - n
+        i = j + 1

@@ -41,7 +41,7 @@ def _prepare_poles(geometry: Geometry, entity: Entity) -> Prepared:
     def sums(arrangements: Arrangements) -> NDArray[np.int64]:
         return set_sums(table, members, arrangements)
 
-    def in_poles(ranks: NDArray[np.int32]) -> NDArray[np.int64]:
+    def in_poles(ranks: NDArray[np.int16]) -> NDArray[np.int64]:
         edge, axes = pole_edge(geometry.n), geometry.n_axes
         top, bottom = ((sign * ranks >= edge).sum(axis=1, dtype=np.int64) for sign in (1, -1))
         halves = [part[:, q * axes : (q + 1) * axes] for q in range(geometry.n_layers) for part in (top, bottom)]
@@ -52,7 +52,7 @@ def _prepare_poles(geometry: Geometry, entity: Entity) -> Prepared:
 
 
 def random_axis(
-    geometry: Geometry, genes: NDArray[np.int64], statistic: Callable[[NDArray[np.int32]], NDArray[np.int64]]
+    geometry: Geometry, genes: NDArray[np.int64], statistic: Callable[[NDArray[np.int16]], NDArray[np.int64]]
 ) -> OwnDraws:
     """The draws of the random-axis null: ``statistic`` of the ranks [P, g, L·k] of ``genes`` on rotated axes, int64 [P, V]."""
     scores = geometry.remember(
@@ -60,11 +60,19 @@ def random_axis(
     )
 
     def draw(key: tuple[int, int], start: int, stop: int) -> NDArray[np.int64]:
-        turns = geometry.remember(("rotations", key, start, stop), lambda: rotations(key, start, stop, geometry.n_axes))
-        few = range(0, len(turns), _AT_ONCE)
-        return np.concatenate([statistic(rotated_ranks(scores, genes, turns[p : p + _AT_ONCE])) for p in few])
+        few = ((a, min(a + _AT_ONCE, stop)) for a in range(start, stop, _AT_ONCE))
+        return np.concatenate([statistic(_ranks(geometry, scores, key, a, b)[:, genes]) for a, b in few])
 
     return draw
+
+
+def _ranks(
+    geometry: Geometry, scores: NDArray[np.int64], key: tuple[int, int], start: int, stop: int
+) -> NDArray[np.int16]:
+    """Ranks [P, n, L·k] on the axes of draws ``start … stop−1``; every set of the universe reads the same, so they are kept."""
+    return geometry.rotated.get(
+        (key, start, stop), lambda: rotated_ranks(scores, rotations(key, start, stop, geometry.n_axes))
+    )
 
 
 def _rank_table(geometry: Geometry) -> NDArray[np.int32]:
