@@ -1,8 +1,8 @@
 """Caches on disk: written whole or not at all, opened only when sound, identified by content.
 
 A cache is a folder: ``layer_00.npy`` (the input embedding) and one ``layer_NN.npy`` per block, float32
-``[n_genes, dim]``; ``genes.tsv``; and ``manifest.json`` with the sha256 of each file, the content digest and the
-provenance.
+``[n_genes, dim]``; ``genes.tsv``; optional arrays beside them (``var_trace.npy``, split halves, attention ...); and
+``manifest.json`` with the sha256 of each file, the content digest and the provenance.
 """
 
 from __future__ import annotations
@@ -75,6 +75,19 @@ class Cache:
         """Width of every layer."""
         return int(self.layers[0].shape[1])
 
+    @property
+    def extras(self) -> tuple[str, ...]:
+        """Names of the optional arrays, such as ``var_trace``, by name."""
+        return tuple(sorted(_extra_files(self.manifest)))
+
+    def extra(self, name: str) -> NDArray[Any]:
+        """Return the optional array called ``name``, memory-mapped; raises ``CacheError`` if the cache has none."""
+        file = _extra_files(self.manifest).get(name)
+        if file is None:
+            have = ", ".join(self.extras) or "none"
+            raise CacheError(f"{self.path} has no array '{name}' (it has {have}): extract the cache with it.")
+        return _read_array(self.path / file)
+
 
 def cache_digest(layers: Sequence[NDArray[np.float32]], symbols: Sequence[str]) -> str:
     """Return the sha256 (hex) over bytes, shape and dtype of each layer, and the gene order.
@@ -96,6 +109,7 @@ def write_cache(
     genes: GeneTable,
     manifest: Mapping[str, Any],
     name: str | None = None,
+    extras: Mapping[str, NDArray[Any]] | None = None,
 ) -> Cache:
     """Write a cache and open it.
 
@@ -108,9 +122,11 @@ def write_cache(
         genes: one row per gene; mask reasons found by the preflight are added.
         manifest: provenance as plain JSON values (model, checkpoint, data, recipe, seed, versions ...).
         name: name of the cache; the folder's name when not given.
+        extras: optional arrays by name, each stored as ``NAME.npy``. They are verified like the layers and are no part
+            of the content digest.
 
     Raises:
-        CacheError: if ``directory`` exists or the preflight finds what cannot be masked.
+        CacheError: if ``directory`` exists, the disk is full, or the preflight finds what cannot be masked.
     """
     directory = Path(directory)
     if directory.exists():
@@ -122,9 +138,12 @@ def write_cache(
     partial = directory.parent / f".{directory.name}.partial-{uuid.uuid4().hex[:8]}"
     partial.mkdir()
     try:
-        _write_files(partial, arrays, table, manifest, name or directory.name)
+        _write_files(partial, arrays, table, manifest, name or directory.name, extras or {})
         partial.rename(directory)
         _sync_folder(directory.parent)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise CacheError(f"{directory} could not be written ({error}): make room or choose another place.") from error
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -140,11 +159,17 @@ def _with_unobserved_missing(layer: NDArray[Any], genes: GeneTable) -> NDArray[n
 
 
 def _write_files(
-    folder: Path, layers: Sequence[NDArray[np.float32]], genes: GeneTable, provenance: Mapping[str, Any], name: str
+    folder: Path,
+    layers: Sequence[NDArray[np.float32]],
+    genes: GeneTable,
+    provenance: Mapping[str, Any],
+    name: str,
+    extras: Mapping[str, NDArray[Any]],
 ) -> None:
-    files = [_layer_name(index) for index in range(len(layers))]
-    for file, layer in zip(files, layers, strict=True):
-        np.save(folder / file, layer, allow_pickle=False)
+    arrays = {_layer_name(index): layer for index, layer in enumerate(layers)}
+    arrays |= {f"{extra}.npy": array for extra, array in extras.items()}
+    for file, array in arrays.items():
+        np.save(folder / file, array, allow_pickle=False)
     (folder / GENES).write_text(genes.to_tsv(), encoding="utf-8", newline="\n")
     content = {
         "schema": SCHEMA,
@@ -153,7 +178,7 @@ def _write_files(
         "n_layers": len(layers),
         "n_genes": len(genes),
         "dim": int(layers[0].shape[1]),
-        "files": {file: _file_sha256(folder / file) for file in [*files, GENES]},
+        "files": {file: _file_sha256(folder / file) for file in [*arrays, GENES]},
         "provenance": dict(provenance),
     }
     text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
@@ -241,21 +266,37 @@ def _read_text(path: Path) -> str:
         raise CacheError(f"{path} is not UTF-8 text: copy or extract the cache again.") from error
 
 
-def _read_layer(path: Path) -> NDArray[np.float32]:
+def _read_array(path: Path) -> NDArray[Any]:
     try:
-        layer = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError as error:
         raise CacheError(f"{path} is missing: copy or extract the cache again.") from error
     except (ValueError, OSError, EOFError) as error:
         raise CacheError(f"{path} is truncated or no array file: copy or extract the cache again.") from error
-    if not isinstance(layer, np.ndarray) or layer.dtype != np.dtype("<f4"):
-        kind = getattr(layer, "dtype", "several arrays")
-        raise CacheError(f"{path} holds {kind} where float32 is expected: write the cache again with write_cache.")
+    if not isinstance(array, np.ndarray):
+        raise CacheError(f"{path} holds several arrays where one is expected: write the cache again with write_cache.")
+    return array
+
+
+def _read_layer(path: Path) -> NDArray[np.float32]:
+    layer = _read_array(path)
+    if layer.dtype != np.dtype("<f4"):
+        raise CacheError(
+            f"{path} holds {layer.dtype} where float32 is expected: write the cache again with write_cache."
+        )
     return layer
 
 
+def _extra_files(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Optional arrays that the manifest names: name to file. A name that leads out of the folder is no array of ours."""
+    files = [file for file in manifest["files"] if file.endswith(".npy") and Path(file).name == file]
+    return {file.removesuffix(".npy"): file for file in files if not file.startswith("layer_")}
+
+
 def _verify(path: Path, manifest: dict[str, Any], layers: Sequence[NDArray[np.float32]], genes: GeneTable) -> None:
-    for file in [*(_layer_name(index) for index in range(len(layers))), GENES]:
+    for file in [*(_layer_name(index) for index in range(len(layers))), *_extra_files(manifest).values(), GENES]:
+        if not (path / file).is_file():
+            raise CacheError(f"{path / file} is missing: copy or extract the cache again.")
         if manifest["files"].get(file) != _file_sha256(path / file):
             raise CacheError(
                 f"{path / file} differs from the sha256 in {MANIFEST}: it was changed after it was written, so copy or "

@@ -1,6 +1,8 @@
 """A cache is written whole or not at all, and opened only when it is what was written."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -167,8 +169,46 @@ def test_failure_while_writing_leaves_nothing(tmp_path, monkeypatch):
         raise OSError("disk full")
 
     monkeypatch.setattr(store_module, "_file_sha256", fails)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(CacheError, match=r"c could not be written \(disk full\): make room"):
         write_cache(tmp_path / "c", layers=small_layers(), genes=small_table(), manifest={})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_optional_arrays_come_back_and_change_no_digest(tmp_path, written):
+    extras = {"var_trace": np.arange(18.0).reshape(3, 6), "half_n_cells": np.arange(12).reshape(2, 6)}
+    inputs = {"layers": small_layers(), "genes": small_table(), "manifest": {}}
+    rich = write_cache(tmp_path / "rich", **inputs, extras=extras)
+    assert rich.digest == written.digest and written.extras == ()
+    assert rich.extras == ("half_n_cells", "var_trace")
+    for name, array in extras.items():
+        assert isinstance(rich.extra(name), np.memmap)
+        np.testing.assert_array_equal(rich.extra(name), array)
+    with pytest.raises(CacheError, match=r"no array 'attention' \(it has half_n_cells, var_trace\): extract"):
+        rich.extra("attention")
+
+
+def test_changed_or_missing_optional_array_is_refused(tmp_path):
+    inputs = {"layers": small_layers(), "genes": small_table(), "manifest": {}}
+    file = write_cache(tmp_path / "rich", **inputs, extras={"var_trace": np.ones(3)}).path / "var_trace.npy"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(CacheError, match=r"var_trace\.npy differs"):
+        open_cache(file.parent)
+    file.unlink()
+    with pytest.raises(CacheError, match=r"var_trace\.npy is missing"):
+        open_cache(file.parent)
+
+
+def test_full_disk_is_one_sentence_and_leaves_nothing(tmp_path):
+    code = (
+        "import resource, sys; from hyposcreen.embeddings_cache import CacheError, write_cache, open_cache, find_cache\n"
+        "c = open_cache(find_cache('demo', '.')); resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "try: write_cache(sys.argv[1] + '/c', layers=c.layers, genes=c.genes, manifest={})\n"
+        "except CacheError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert "could not be written" in done.stdout and "make room" in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 
