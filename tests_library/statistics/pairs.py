@@ -1,10 +1,17 @@
-"""Gene pairs: co-pole rate, poles shared over the axes of a window, distance contrast and graded gradient."""
+"""Gene pairs: co-pole rate, poles shared over the axes of a window, distance contrast and graded gradient.
+
+Partners that are alike in every direction share poles of any axis. A claim about poles must therefore also beat random
+axes, which keep the pairs and turn the axes.
+"""
+
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..engine.kernels import Arrangements, pair_sums, same_pole_counts
-from ..spaces import Geometry, centred_ranks
+from ..spaces import Geometry, centred_ranks, pole_edge
+from .axis import random_axis
 from .base import Entity, Prepared, TestKind, View, affine
 from .coordinates import AXES, WINDOW, fixed, windows
 
@@ -17,11 +24,30 @@ def _prepare_copole(geometry: Geometry, entity: Entity) -> Prepared:
     def sums(arrangements: Arrangements) -> NDArray[np.int64]:
         return same_pole_counts(table, pairs, arrangements)
 
-    return Prepared(views, sums, *affine(len(views), 1 / len(pairs), 0.0))
+    own = {"random_axis": random_axis(geometry, *_on_rotated_axes(geometry, pairs))}
+    return Prepared(views, sums, *affine(len(views), 1 / len(pairs), 0.0), own)
 
 
 def _pole_columns(geometry: Geometry) -> NDArray[np.int8]:
     return np.ascontiguousarray(np.concatenate([geometry.poles(q) for q in range(geometry.n_layers)], axis=1))
+
+
+def _on_rotated_axes(
+    geometry: Geometry, pairs: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], Callable[[NDArray[np.int16]], NDArray[np.int64]]]:
+    """The paired genes, int64 [g], and their co-pole counts [P, L·k] from their ranks [P, g, L·k] on rotated axes."""
+    genes, inverse = np.unique(pairs, return_inverse=True)
+    local = inverse.reshape(pairs.shape).astype(np.int64)
+    edge = pole_edge(geometry.n)
+    once = np.arange(len(genes), dtype=np.int32)[None]
+
+    def counts(ranks: NDArray[np.int16]) -> NDArray[np.int64]:
+        draws, _, axes = ranks.shape
+        pole = (ranks >= edge).astype(np.int8) - (ranks <= -edge).astype(np.int8)
+        side_by_side = np.ascontiguousarray(pole.transpose(1, 0, 2)).reshape(len(genes), draws * axes)
+        return same_pole_counts(side_by_side, local, once).reshape(draws, axes)
+
+    return genes, counts
 
 
 def _prepare_shared_poles(geometry: Geometry, entity: Entity) -> Prepared:
@@ -30,12 +56,17 @@ def _prepare_shared_poles(geometry: Geometry, entity: Entity) -> Prepared:
     spans = windows(geometry.n_axes)
     views = tuple(View(f"L{q}", f"SV{a}-{b}") for q in range(geometry.n_layers) for a, b in spans)
 
-    def sums(arrangements: Arrangements) -> NDArray[np.int64]:
-        counts = same_pole_counts(table, pairs, arrangements).reshape(-1, geometry.n_layers, geometry.n_axes)
-        by_window = np.stack([counts[:, :, a - 1 : b].sum(axis=2) for a, b in spans], axis=2)
-        return by_window.reshape(len(arrangements), len(views))
+    def by_window(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+        by_axis = counts.reshape(-1, geometry.n_layers, geometry.n_axes)
+        sums = np.stack([by_axis[:, :, a - 1 : b].sum(axis=2) for a, b in spans], axis=2)
+        return sums.reshape(len(counts), len(views))
 
-    return Prepared(views, sums, *affine(len(views), 1 / len(pairs), 0.0))
+    def sums(arrangements: Arrangements) -> NDArray[np.int64]:
+        return by_window(same_pole_counts(table, pairs, arrangements))
+
+    genes, counts = _on_rotated_axes(geometry, pairs)
+    own = {"random_axis": random_axis(geometry, genes, lambda ranks: by_window(counts(ranks)))}
+    return Prepared(views, sums, *affine(len(views), 1 / len(pairs), 0.0), own)
 
 
 def _prepare_proximity(geometry: Geometry, entity: Entity) -> Prepared:
@@ -83,6 +114,7 @@ COPOLE_RATE = TestKind(
     assumes="genes exchangeable as carriers of the pair graph's nodes (within strata)",
     source="co-pole definition: arXiv:2602.22247; permutation of nodes: QAP, Hubert & Schultz 1976",
     prepare=_prepare_copole,
+    nulls=("random_axis",),
 )
 
 GRADED_GRADIENT = TestKind(
@@ -134,5 +166,6 @@ MULTI_AXIS_COPOLE = TestKind(
     assumes="genes exchangeable as carriers of the pair graph's nodes (within strata)",
     source="co-pole definition: arXiv:2602.22247; permutation of nodes: QAP, Hubert & Schultz 1976",
     prepare=_prepare_shared_poles,
+    nulls=("random_axis",),
     universe=False,
 )
