@@ -98,7 +98,7 @@ def run_audit(folder: Path, plan: AuditPlan, workers: int, progress: Progress) -
         ProcessPoolExecutor(min(count, max(1, len(waiting))), mp_context=context) as pool,
         path.open("a", encoding="utf-8") as out,
     ):
-        futures = [pool.submit(_one_world, str(folder), plan, n) for n in waiting]
+        futures = [pool.submit(one_world, str(folder), plan, n) for n in waiting]
         try:
             for future in as_completed(futures):
                 world = future.result()
@@ -163,7 +163,8 @@ _BENCH: list[Bench] = []
 """One bench a process: the geometry is the same in every world."""
 
 
-def _one_world(folder: str, plan: AuditPlan, number: int) -> World:
+def one_world(folder: str, plan: AuditPlan, number: int) -> World:
+    """Run world ``number`` of an audit of the project in ``folder``: a whole campaign, in a ledger that is thrown away."""
     if not _BENCH:
         _BENCH.append(Bench())
     _BENCH[0].forget_arrangements()

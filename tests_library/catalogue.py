@@ -46,8 +46,8 @@ CATALOGUE: Mapping[str, TestKind] = MappingProxyType(
         for kind in (
             AXIS_SEPARATION,
             POLE_ENRICHMENT,
-            GENE_SCORE,
             COHESION,
+            GENE_SCORE,
             NEIGHBOURHOOD_PURITY,
             PRECISION_AT_K,
             SET_CONNECTIVITY,

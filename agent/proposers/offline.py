@@ -9,6 +9,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from ...hypotheses.spec import Proposal
 from ...tests_library.catalogue import CATALOGUE
@@ -16,6 +17,11 @@ from ..digest import Digest, Offer, SeenRow
 
 PROMISING = 0.05
 """Exploratory p below which a row counts as promising."""
+_PLACE = {
+    kind.name: sum(1 for earlier in islice(CATALOGUE.values(), i) if earlier.family == kind.family)
+    for i, kind in enumerate(CATALOGUE.values())
+}
+"""Place of a test in its family: the catalogue names the most general question of a family first."""
 _PRIOR_HITS, _PRIOR_TESTS = 1.0, 4.0
 """Beta(1, 3): before any result, one test in four is expected to look promising."""
 
@@ -73,11 +79,14 @@ class _State:
             self._refinements += 1
 
     def cover(self) -> Proposal | None:
-        """The combination whose annotation, then family, has been looked at least."""
+        """The combination whose annotation, then family, has been looked at least; a family's general tests come first."""
         fresh = self._fresh()
         if not fresh:
             return None
-        offer = min(fresh, key=lambda o: (self._annotations[o.annotation], self._families[o.family], self._tie(o)))
+        offer = min(
+            fresh,
+            key=lambda o: (self._annotations[o.annotation], self._families[o.family], _PLACE[o.test], self._tie(o)),
+        )
         why = f"{offer.annotation} and the {offer.family} family have been looked at least so far"
         return self._full_scan(offer, "cover", why)
 
@@ -86,7 +95,7 @@ class _State:
         fresh = self._fresh()
         if not fresh:
             return None
-        offer = max(fresh, key=lambda o: (self._bound(o), self._tie(o)))
+        offer = max(fresh, key=lambda o: (self._bound(o), -_PLACE[o.test], self._tie(o)))
         rate = self._rate(f"annotation:{offer.annotation}", self._annotations[offer.annotation])
         why = f"tests of {offer.annotation} have looked promising at a rate of about {rate:.2f}"
         return self._full_scan(offer, "transfer", why)

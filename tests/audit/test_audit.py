@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import beta
 
 from hyposcreen import __version__
-from hyposcreen.agent.audit import World, make_plan, proportion, run_audit, summary
+from hyposcreen.agent.audit import World, make_plan, one_world, proportion, run_audit, summary
 from hyposcreen.agent.config import Config
 from hyposcreen.agent.errors import UserError
 from hyposcreen.agent.progress import Progress
@@ -52,15 +52,21 @@ def test_an_audit_counts_resumes_and_repeats_itself(tmp_path: Path, annotations:
 
 
 def test_worlds_differ_and_planted_ones_know_their_signal(tmp_path: Path, annotations: Path) -> None:
-    config = replace(SMALL, annotations=str(annotations), iterations=4)
+    config = replace(SMALL, annotations=str(annotations))
     plan = make_plan(tmp_path, config, "planted", "offline", 4, __version__)
     worlds = run_audit(tmp_path / "a", plan, 2, Progress(quiet=True))
     assert [w.share for w in worlds] == [0.25, 0.5, 0.75, 1.0]
     assert all(w.planted_rows > 0 for w in worlds)
-    if not worlds[3].found:
-        pytest.xfail("known: with forty test kinds a dozen rows of this small world no longer find the planted set")
-    assert worlds[3].found, "a set that lies whole in one pole must be found"
-    assert summary(plan, worlds)["power"]["1.0"]["count"] == 1
+    assert [p["worlds"] for p in summary(plan, worlds)["power"].values()] == [1, 1, 1, 1]
+
+
+def test_a_set_that_lies_whole_in_one_pole_is_found(tmp_path: Path, annotations: Path) -> None:
+    config = replace(SMALL, annotations=str(annotations), iterations=4, permutations_explore=499, permutations_look=999)
+    plan = make_plan(tmp_path, config, "planted", "offline", 8, __version__)
+    world = one_world(str(tmp_path), plan, 8)
+    assert world.share == 1.0
+    assert world.found
+    assert not world.confirmed
 
 
 @pytest.mark.parametrize(("kind", "proposer", "word"), [("nul", "offline", "nul"), ("null", "gready", "gready")])
