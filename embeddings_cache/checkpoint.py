@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import re
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +21,7 @@ from torch import Tensor
 
 from .encoder import Architecture, ScGPTEncoder
 from .errors import CacheError
+from .releases import Release, recognise
 
 UNUSED_HEADS = ("decoder", "mvc_decoder", "cls_decoder", "flag_encoder", "batch_encoder", "grad_reverse_discriminator")
 """Parts of the released model that act after the encoder, or never in extraction."""
@@ -41,6 +44,7 @@ class Checkpoint:
         digest: sha256 (hex) over names, shapes and float32 bytes of the encoder's tensors, and the vocabulary.
         files: sha256 (hex) of each file read; empty for a model that came from no file.
         ignored: tensors that belong to unused heads.
+        release: the known release whose bytes these are, or ``None``.
     """
 
     name: str
@@ -50,6 +54,7 @@ class Checkpoint:
     digest: str
     files: Mapping[str, str] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
+    release: Release | None = None
 
     @property
     def cls_id(self) -> int:
@@ -62,29 +67,34 @@ def load_checkpoint(directory: str | Path, name: str | None = None) -> Checkpoin
 
     Args:
         directory: folder with ``args.json``, ``vocab.json`` and ``model.safetensors`` or ``best_model.pt``.
-        name: for manifests; ``name`` of ``args.json`` or the folder's name when not given.
+        name: for manifests; when not given the known release's name, ``name`` of ``args.json``, or the folder's name.
 
     Raises:
-        CacheError: a missing or unreadable file, an option out of range, or tensors that are missing, of another shape,
-            not finite, or without a place in the architecture; the message lists all of them.
+        CacheError: a missing or unreadable file, weights that would run code, an option out of range, a known release
+            with a vocabulary that is not its own, or tensors that are missing, of another shape, not finite, or without
+            a place in the architecture; the message lists all of them.
     """
     directory = Path(directory)
     args = _read_json(directory / "args.json")
     vocab = _read_vocab(directory / "vocab.json")
     weights = _weights_file(directory)
+    files = {path.name: _sha256(path) for path in (directory / "args.json", directory / "vocab.json", weights)}
     shape = architecture_of(args, vocab, str(directory / "args.json"))
+    release = recognise(files, shape.n_heads, str(directory))
     tensors, ignored = _select(canonical_names(_read_tensors(weights), str(weights)), shape, str(weights))
-    with torch.random.fork_rng(devices=[]):
+    with torch.device("meta"):  # no random numbers are drawn for weights that are replaced at once
         encoder = ScGPTEncoder(shape)
-    encoder.load_state_dict(tensors, strict=True)
+    # Copied out of the mapped file: a file that changes later must not change a model in use.
+    encoder.load_state_dict({key: value.clone() for key, value in tensors.items()}, strict=True, assign=True)
     return Checkpoint(
-        name=name or str(args.get("name", directory.name)),
+        name=name or (release.name if release else str(args.get("name", directory.name))),
         encoder=encoder.eval(),
         vocab=vocab,
         args=args,
         digest=weights_digest(encoder, vocab),
-        files={path.name: _sha256(path) for path in (directory / "args.json", directory / "vocab.json", weights)},
+        files=files,
         ignored=ignored,
+        release=release,
     )
 
 
@@ -210,15 +220,30 @@ def _weights_file(directory: Path) -> Path:
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
     try:
-        if path.suffix == ".safetensors":
-            return _read_safetensors(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError, KeyError) as error:
+        # Mapped, so that of a file with optimiser state or heads only what is used is read. Old files cannot be mapped.
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except pickle.UnpicklingError as error:
+        raise CacheError(_not_only_tensors(path, error)) from error
+    except (RuntimeError, EOFError, KeyError, OSError) as error:
         raise CacheError(f"{path} cannot be read as weights ({_first_line(error)}): download it again.") from error
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise CacheError(f"{path} is no plain state dict of tensors: save model.state_dict() alone.")
     return content
+
+
+def _not_only_tensors(path: Path, error: Exception) -> str:
+    """What to say of a pickle that torch refused: it names a function or class to call, or it is no pickle at all."""
+    wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
+    if wanted is None:
+        # Torch's own words advise to load it with code allowed, which is no advice to pass on.
+        return f"{path} cannot be read as weights (it is damaged, or no file of tensors): download it again."
+    return (
+        f"{path} holds pickled code ({wanted[1]}), which would run on this machine and is refused: get a file that holds "
+        "tensors only, or have its owner save model.state_dict()."
+    )
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:

@@ -115,6 +115,18 @@ def test_long_cells_keep_a_random_subset_without_changing_bins():
         assert 300 < len(np.intersect1d(first[0], other[0])) < 700
 
 
+def test_the_papers_recipe_reads_the_most_expressed_genes_unbinned():
+    recipe = named_recipe("paper-2602.22247")
+    counts = np.random.default_rng(2).integers(1, 30, 900)
+    genes, values = tokens_of_cell(np.arange(900) * 2, counts, recipe, seed=0, cell=4, library_size=8000.0)
+    assert len(genes) == 512 and (np.diff(genes) > 0).all() and not recipe.cls and not recipe.is_random
+    by_hand = sorted(range(900), key=lambda i: (-counts[i], i))[:512]
+    assert sorted(by_hand) == (genes // 2).tolist()
+    np.testing.assert_allclose(values, np.log1p(counts[genes // 2] / 8000.0 * 1e4), rtol=1e-6)
+    short = tokens_of_cell(np.arange(3), np.array([1, 2, 1]), recipe, seed=1, cell=0)
+    np.testing.assert_allclose(short[1], np.log1p([2500.0, 5000.0, 2500.0]), rtol=1e-6)
+
+
 def test_hashed_uniform_is_uniform_and_never_changes():
     draws = hashed_uniform(7, 3, np.arange(50000), stream=1)
     assert draws.min() >= 0 and draws.max() < 1
@@ -125,7 +137,13 @@ def test_hashed_uniform_is_uniform_and_never_changes():
 def test_recipes_have_names():
     assert named_recipe("official") == Recipe()
     assert named_recipe("official-seeded").ties == "seeded"
-    with pytest.raises(CacheError, match="recipe 'best' is unknown: choose one of official, official-seeded"):
+    assert named_recipe("official", "seeded") == named_recipe("official-seeded", "seeded")
+    assert named_recipe("official-seeded", "expected") == Recipe()
+    with pytest.raises(CacheError, match="recipe 'best' is unknown: choose one of official, official-seeded, paper"):
         named_recipe("best")
+    with pytest.raises(CacheError, match="tie rule 'low' is unknown: choose one of expected, seeded"):
+        named_recipe("official", "low")
+    with pytest.raises(CacheError, match="has no bins, so it has no tie rule 'seeded'"):
+        named_recipe("paper-2602.22247", "seeded")
     with pytest.raises(CacheError, match="needs one uniform number per gene"):
         bin_counts(np.array([1, 2]), 51, "seeded")

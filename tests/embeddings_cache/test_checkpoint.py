@@ -1,5 +1,6 @@
 """A checkpoint loads completely or not at all, in each dialect of names."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="checkpoints are torch files")
 
-from hyposcreen.embeddings_cache import CacheError  # noqa: E402
+from hyposcreen.embeddings_cache import CacheError, releases  # noqa: E402
 from hyposcreen.embeddings_cache.checkpoint import load_checkpoint, random_init_like  # noqa: E402
 from hyposcreen.embeddings_cache.encoder import Architecture, ScGPTEncoder  # noqa: E402
 
@@ -134,9 +135,81 @@ class Marker:
 
 
 def test_weights_cannot_run_code(tmp_path):
-    with pytest.raises(CacheError, match="cannot be read as weights"):
+    with pytest.raises(CacheError, match=r"best_model\.pt holds pickled code .* is refused: get a file"):
         load_checkpoint(write_checkpoint(tmp_path / "m", {"encoder.embedding.weight": Marker(tmp_path / "trace")}))
     assert not (tmp_path / "trace").exists()
+
+
+@pytest.mark.parametrize(("content", "says"), [(b"no tensors", "cannot be read"), (b"", "cannot be read")])
+def test_what_is_no_torch_file_is_not_advised_to_be_run(tmp_path, content, says):
+    folder = write_checkpoint(tmp_path / "m")
+    (folder / "best_model.pt").write_bytes(content)
+    with pytest.raises(CacheError, match=says) as caught:
+        load_checkpoint(folder)
+    assert "weights_only" not in str(caught.value)
+
+
+def test_a_whole_pickled_model_is_refused_by_its_class(tmp_path):
+    folder = write_checkpoint(tmp_path / "m")
+    torch.save(ScGPTEncoder(Architecture(9, 4, 1, 1, 4)), folder / "best_model.pt")
+    with pytest.raises(CacheError, match=r"pickled code \(.*ScGPTEncoder\).*save model\.state_dict"):
+        load_checkpoint(folder)
+
+
+def test_files_of_old_torch_versions_load(tmp_path):
+    folder = write_checkpoint(tmp_path / "m")
+    torch.save(plain_weights(), folder / "best_model.pt", _use_new_zipfile_serialization=False)
+    assert load_checkpoint(folder).digest == load_checkpoint(write_checkpoint(tmp_path / "new")).digest
+
+
+def test_a_loaded_model_does_not_follow_its_file(tmp_path):
+    folder = write_checkpoint(tmp_path / "m")
+    checkpoint = load_checkpoint(folder)
+    data = (folder / "best_model.pt").read_bytes()
+    with (folder / "best_model.pt").open("r+b") as file:  # in place: a mapped tensor would change with it
+        file.write(b"\0" * len(data))
+    for key, value in plain_weights().items():
+        assert torch.equal(checkpoint.encoder.state_dict()[key], value)
+
+
+@pytest.fixture
+def released(tmp_path, monkeypatch):
+    """A checkpoint whose bytes are registered as a known release."""
+    folder = write_checkpoint(tmp_path / "released")
+    hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+    known = releases.Release(
+        "tiny release", "example.org/tiny", hashes["best_model.pt"], hashes["vocab.json"], hashes["args.json"], 4
+    )
+    monkeypatch.setattr(releases, "RELEASES", (*releases.RELEASES, known))
+    return folder
+
+
+def test_a_known_release_is_named(released, tmp_path):
+    checkpoint = load_checkpoint(released)
+    assert checkpoint.release is not None and checkpoint.name == checkpoint.release.name == "tiny release"
+    assert load_checkpoint(released, name="mine").name == "mine"
+    other = write_checkpoint(tmp_path / "other", {**plain_weights(), "encoder.enc_norm.bias": torch.ones(16)})
+    assert load_checkpoint(other).release is None
+
+
+def test_a_known_release_with_a_vocabulary_in_another_order_is_refused(released):
+    swapped = {**VOCAB, "GENE0": VOCAB["GENE1"], "GENE1": VOCAB["GENE0"]}  # the shapes still fit
+    (released / "vocab.json").write_text(json.dumps(swapped))
+    with pytest.raises(CacheError, match=r"vocab\.json is not the vocabulary .*tiny release.*example\.org/tiny"):
+        load_checkpoint(released)
+
+
+def test_a_known_release_with_other_heads_is_refused(released):
+    (released / "args.json").write_text(json.dumps({**ARGS, "nheads": 2}))
+    with pytest.raises(CacheError, match="nheads = 2 and tiny release has 4"):
+        load_checkpoint(released)
+
+
+def test_the_whole_human_release_is_known_by_its_published_hash():
+    known = releases.RELEASES[0]
+    files = {"best_model.pt": known.weights, "vocab.json": known.vocab, "args.json": known.args}
+    assert known.weights.startswith("6cb5d451") and releases.recognise(files, 8, "m") is known
+    assert releases.recognise({"best_model.pt": "0" * 64}, 8, "m") is None
 
 
 @pytest.mark.parametrize(

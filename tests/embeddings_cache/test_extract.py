@@ -105,7 +105,9 @@ def test_manifest_says_what_was_read(tmp_path, checkpoint, cells):
     told = cache.manifest["provenance"]
     assert told["model"] == "tiny" and told["checkpoint"]["digest"] == "0" * 64
     assert told["data"]["digest"] == cells.digest and told["data"]["n_cells"] == 40
-    assert told["recipe"] == {"name": "official", "n_bins": 51, "max_tokens": 1200, "ties": "expected"}
+    assert told["recipe"] == {
+        "name": "official", "n_bins": 51, "max_tokens": 1200, "ties": "expected", "cls": True, "keep": "random",
+    }  # fmt: skip
     assert (told["seed"], told["genes_not_in_vocabulary"], told["empty_cells"]) == (8, 1, 1)
     assert "GENE0X" not in cache.genes.symbol and cache.n_genes == 29
     assert seen[-1] == (40, 40) and seen == sorted(seen)
