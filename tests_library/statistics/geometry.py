@@ -3,33 +3,20 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine.kernels import Arrangements, gram_moments, pair_sums
+from ..engine.kernels import Arrangements, gram_moments
 from ..spaces import COSINE_SCALE, Geometry
 from .base import Entity, Prepared, TestKind, View, affine
 from .coordinates import fixed, layer_span, spanning
+from .within import within_auroc_scale, within_pairs, within_rank_sums
 
 DIMENSION_BITS = 20
 
 
-def _within_pairs(members: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    i, j = np.triu_indices(len(members), 1)
-    pairs = np.stack([members[i], members[j]], axis=1)
-    return pairs, np.ones(len(pairs), np.int64)
-
-
-def _auroc_scale(n: int, pairs: int) -> float:
-    return 1 / (2 * pairs * max(1, n * (n - 1) // 2 - pairs))
-
-
 def _prepare_cohesion(geometry: Geometry, entity: Entity) -> Prepared:
-    pairs, ones = _within_pairs(entity.need_members())
-    table = geometry.pair_ranks()
+    members = entity.need_members()
     views = tuple(View(f"L{q}", "cosine") for q in range(geometry.n_layers))
-
-    def sums(arrangements: Arrangements) -> NDArray[np.int64]:
-        return pair_sums(table, pairs, ones, arrangements)
-
-    return Prepared(views, sums, *affine(len(views), _auroc_scale(geometry.n, len(pairs)), 0.5))
+    scale = within_auroc_scale(geometry, within_pairs(members))
+    return Prepared(views, within_rank_sums(geometry, members), *affine(len(views), scale, 0.5))
 
 
 def layer_contrasts(n_layers: int) -> dict[str, NDArray[np.int64]]:
@@ -50,16 +37,16 @@ def layer_contrasts(n_layers: int) -> dict[str, NDArray[np.int64]]:
 
 
 def _prepare_trajectory(geometry: Geometry, entity: Entity) -> Prepared:
-    pairs, ones = _within_pairs(entity.need_members())
-    table = geometry.pair_ranks()
+    members = entity.need_members()
+    by_layer = within_rank_sums(geometry, members)
     contrasts = layer_contrasts(geometry.n_layers)
     weights = np.stack(list(contrasts.values()), axis=1)
     span = layer_span(geometry.n_layers)
     views = tuple(View(span, name) for name in contrasts)
-    scale = _auroc_scale(geometry.n, len(pairs)) * 2 / np.abs(weights).sum(axis=0)
+    scale = within_auroc_scale(geometry, within_pairs(members)) * 2 / np.abs(weights).sum(axis=0)
 
     def sums(arrangements: Arrangements) -> NDArray[np.int64]:
-        return np.asarray(pair_sums(table, pairs, ones, arrangements) @ weights)
+        return np.asarray(by_layer(arrangements) @ weights)
 
     return Prepared(views, sums, scale, np.zeros(len(views)))
 

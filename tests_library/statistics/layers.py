@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 
 from ..engine.bank import Bank
 from ..engine.jit import HAVE_NUMBA, jit
-from ..engine.kernels import Arrangements, pair_sums, set_sums
+from ..engine.kernels import Arrangements, set_sums
 from ..engine.similarity import chunks, row_ranks, unit_variance
 from ..nulls import OWN_NULLS
 from ..spaces import Geometry
 from .base import Entity, OwnDraws, Prepared, TestKind, View
 from .coordinates import layer_span, spanning, step_layers, steps
+from .within import within_auroc_scale, within_pairs, within_rank_sums
 
 EXACT_ORDERS = 100_000
 """All orders of the layers are enumerated up to this many (8 layers)."""
@@ -118,15 +119,8 @@ def _contrast(geometry: Geometry, contrasts: Contrasts, by_layer: LayerSums, aur
 
 def _prepare_cohesion_contrast(contrasts: Callable[[int], Contrasts], geometry: Geometry, entity: Entity) -> Prepared:
     members = entity.need_members()
-    pairs = np.stack([members[side] for side in np.triu_indices(len(members), 1)], axis=1)
-    ones = np.ones(len(pairs), np.int64)
-    table = geometry.pair_ranks()
-    others = max(1, geometry.n * (geometry.n - 1) // 2 - len(pairs))
-
-    def by_layer(arrangements: Arrangements) -> NDArray[np.int64]:
-        return pair_sums(table, pairs, ones, arrangements)
-
-    return _contrast(geometry, contrasts(geometry.n_layers), by_layer, 1 / (2 * len(pairs) * others))
+    scale = within_auroc_scale(geometry, within_pairs(members))
+    return _contrast(geometry, contrasts(geometry.n_layers), within_rank_sums(geometry, members), scale)
 
 
 def _prepare_convergence(geometry: Geometry, entity: Entity) -> Prepared:
