@@ -25,6 +25,7 @@ from ..tests_library.multiplicity import (
     weighted,
 )
 from ..tests_library.nulls import null_model
+from ..tests_library.statistics.base import Entity
 from .ledger.records import LookResult, Registered, RunOpened
 from .project import Project, Side
 from .results import best_view
@@ -167,13 +168,15 @@ def _held_out_scans(
 ) -> tuple[list[Scan], list[LookResult]]:
     scans, untestable = [], []
     for h in promoted:
-        size = project.entity_size(h.annotation, Side.SEALED)
-        universe = len(project.rows(Side.SEALED, h.spec["background"]))
-        needed = CATALOGUE[h.test].min_size
-        if size < needed or size >= universe:
-            reason = f"{size} of {universe} on the sealed side, where {h.test} needs at least {needed} and not all"
+        entity = Entity.from_json(project.entity(h.annotation, Side.SEALED))
+        rows = project.rows(Side.SEALED, h.spec["background"])
+        reason = CATALOGUE[h.test].shortage(entity, rows)
+        if not reason and entity.kind == "gene_set" and entity.size >= len(rows):
+            reason = f"{entity.size} of {len(rows)} genes, and {h.test} needs something to compare with"
+        if reason:
+            said = f"on the sealed side are {reason}"
             untestable.append(
-                LookResult(h.id, LOOK, "H", "untestable", reason, n_genes=universe, n_entity=size, null="none")
+                LookResult(h.id, LOOK, "H", "untestable", said, n_genes=len(rows), n_entity=entity.size, null="none")
             )
         else:
             scans.append(_scan(project, plan, "H", Side.SEALED, h.test, h.annotation, [h]))

@@ -251,6 +251,7 @@ class Project:
             background: Universe(
                 symbols=tuple(self.cache.genes.symbol[row] for row in self.rows(Side.EXPLORE, background)),
                 freedoms={null: freedom(rule) for null, rule in rules.items()},
+                rows=self.rows(Side.EXPLORE, background),
             )
             for background, rules in self._exchanges.items()
         }

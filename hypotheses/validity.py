@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from ..tests_library.catalogue import companion_nulls
 from ..tests_library.nulls import Exchange
-from ..tests_library.statistics.base import TestKind
+from ..tests_library.statistics.base import Entity, TestKind
 from .annotations import Annotation
 
 _NOUN = {"gene_set": "genes", "gene_pairs": "pairs", "edges": "edges"}
@@ -65,6 +65,8 @@ class Universe:
     symbols: tuple[str, ...]
     freedoms: Mapping[str, Freedom]
     """Null → what it may move."""
+    rows: NDArray[np.int64]
+    """Cache rows of the genes, int64 [n]: edges name their regulators by row."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,14 +231,14 @@ def own_negatives(facts: Facts) -> Finding | None:
 
 
 def too_small(facts: Facts) -> Finding | None:
-    """The entity is below the minimum size of the test on genes A."""
-    if facts.n_entity >= facts.kind.min_size:
+    """The entity has too few members on genes A, or too little of what the test contrasts: signs, closed loops."""
+    shortage = facts.kind.shortage(Entity.from_json(facts.entity), facts.universe.rows)
+    if not shortage:
         return None
     return Finding(
         "too_small",
         "untestable",
-        f"'{facts.annotation.name}' has {facts.n_entity} {_NOUN[facts.annotation.kind]} on the explore side and "
-        f"{facts.kind.name} needs {facts.kind.min_size}; use a larger annotation or a cache with more genes",
+        f"on the explore side '{facts.annotation.name}' has {shortage}; use a larger annotation or a cache with more genes",
     )
 
 

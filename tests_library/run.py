@@ -103,13 +103,14 @@ def scan(
     ``staged`` climbs a ladder: a null stops early where the row is clearly nothing, and reports the p of the draws it made,
     which is valid (:mod:`.sequential` has the proof). Only for one subset: two that stopped together would not be.
 
-    Raises ``ValueError`` for a subset with a view this kind does not have, an entity below ``kind.min_size``, or a staged
-    scan of several subsets.
+    Raises ``ValueError`` for a subset with a view this kind does not have, an entity that is too little for ``kind``, or a
+    staged scan of several subsets.
     """
     if staged and len(subsets) != 1:
         raise ValueError(f"a staged scan is of one subset of views, here are {len(subsets)}")
-    if entity.size < kind.min_size:
-        raise ValueError(f"{kind.name} needs at least {kind.min_size} in its entity, here are {entity.size}")
+    shortage = kind.shortage(entity, geometry.universe)
+    if shortage:
+        raise ValueError(f"too little to test: {shortage}")
     prepared = kind.prepare(geometry, entity)
     return tuple(
         _one_null(

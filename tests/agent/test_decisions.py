@@ -266,3 +266,12 @@ def test_a_row_without_enough_sealed_genes_is_untestable_there(finished: Any) ->
     given = policy.verdict(plan, result(h.id), True, look(h.id, 0.9), untestable)
     assert given.verdict == "not_confirmed"
     assert untestable.look == looking.LOOK
+
+
+def test_a_row_without_enough_signs_among_sealed_genes_is_untestable_there(finished: Any) -> None:
+    project, plan = finished.project, finished.ledger.run()
+    h = next(h for h in finished.ledger.records(rec.Registered) if h.spec["background"] is None)
+    signed = replace(h, test="signed_edge_split", annotation="tf_targets")
+    (untestable,) = plan_look(project, plan, [signed], [h.id]).untestable
+    assert (untestable.status, untestable.route) == ("untestable", "H")
+    assert "2 repressing edges of regulators that have both, and signed_edge_split needs 5" in untestable.reason

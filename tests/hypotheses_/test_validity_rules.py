@@ -20,16 +20,24 @@ from hyposcreen.hypotheses.grammar import Sentence
 from hyposcreen.hypotheses.validity import RULES, Facts, Universe, check, freedom, log_arrangements, notes
 from hyposcreen.tests_library.catalogue import CATALOGUE, companion_nulls
 from hyposcreen.tests_library.nulls import NULLS, Exchange, exchange
+from hyposcreen.tests_library.statistics.base import Entity
 
 THIS, CELLS, TWIN = "1" * 64, "2" * 64, "3" * 64
 N = 100
 PAIRS = [[i, i + 1] for i in range(0, 60, 2)]
 EDGES = [[1000 + i % 3, i] for i in range(30)]
+LOOPS = [[90, 91], *([r, t] for r in (90, 91) for t in range(20, 26)), *([91, t] for t in range(30, 40))]
+"""Gene 91 shares six targets with its own regulator and has ten others."""
 CLEAN: dict[str, dict[str, Any]] = {
     "gene_set": {"kind": "gene_set", "members": list(range(0, 40, 2))},
     "gene_pairs": {"kind": "gene_pairs", "pairs": PAIRS, "grades": [1 + i % 3 for i in range(len(PAIRS))]},
     "edges": {"kind": "edges", "edges": EDGES, "signs": [1] * len(EDGES)},
 }
+FITTING: dict[str, dict[str, Any]] = {
+    "signed_edge_split": {"signs": [1, 1, 1, -1, -1, -1] * 5},
+    "feed_forward_loop": {"edges": LOOPS, "signs": [1] * len(LOOPS)},
+}
+"""What a test contrasts beyond size."""
 MEMBERS: dict[str, tuple[Any, ...]] = {
     "gene_set": ("A", "B"),
     "gene_pairs": (("A", "B", 1),),
@@ -40,7 +48,8 @@ MEMBERS: dict[str, tuple[Any, ...]] = {
 def universe(n: int = N, families: list[str] | None = None) -> Universe:
     rng = np.random.default_rng(0)
     covariates = rng.random(n), rng.random(n), families or [f"f{i}" for i in range(n)]
-    return Universe(tuple(f"G{i}" for i in range(n)), {null: freedom(exchange(null, *covariates)) for null in NULLS})
+    freedoms = {null: freedom(exchange(null, *covariates)) for null in NULLS}
+    return Universe(tuple(f"G{i}" for i in range(n)), freedoms, np.arange(n))
 
 
 def annotation(kind: str, provenance: str = "external", origin: str | None = None, **changes: Any) -> Annotation:
@@ -67,7 +76,7 @@ def facts(test: str = "axis_separation", **changes: Any) -> Facts:
         "look_threshold": 0.025,
         "look_draws": 5000,
     }
-    entity = CLEAN[kind.entity] | changes.pop("entity", {})
+    entity = CLEAN[kind.entity] | FITTING.get(test, {}) | changes.pop("entity", {})
     return Facts(**(values | {"entity": entity} | changes))
 
 
@@ -128,6 +137,8 @@ FLAWS: list[tuple[str, str, Facts, str]] = [
     ),
     ("too_small", "untestable", facts(entity={"members": [1, 2, 3, 4]}), "has 4 genes"),
     ("too_small", "untestable", facts("copole_rate", entity={"pairs": [], "grades": []}), "has 0 pairs"),
+    ("too_small", "untestable", facts("signed_edge_split", entity={"signs": [1] * 26 + [-1] * 4}), "4 repressing edges"),
+    ("too_small", "untestable", facts("feed_forward_loop", entity=CLEAN["edges"]), "0 edges that close a loop"),
     ("mostly_masked", "untestable", facts(masked=21), "21 genes"),
     ("mostly_masked", "untestable", facts("copole_rate", masked=61), "only 60"),
     ("mostly_masked", "untestable", facts("edge_auroc", masked=31), "only 30"),
@@ -270,7 +281,7 @@ def small_worlds(draw: Any) -> tuple[str, dict[str, Any], Exchange]:
 def counted(kind: str, entity: dict[str, Any], rule: Exchange) -> float:
     test = {"gene_set": "cohesion", "gene_pairs": "copole_rate", "edges": "edge_auroc"}[kind]
     n = len(rule.strata)
-    world = Universe(tuple(f"G{i}" for i in range(n)), {"stratified": freedom(rule)})
+    world = Universe(tuple(f"G{i}" for i in range(n)), {"stratified": freedom(rule)}, np.arange(n))
     known = facts(test, entity=entity, universe=world, threshold=1e-12)  # tiny, so that the fine count is taken
     return math.exp(log_arrangements(known, world.freedoms["stratified"]))
 
@@ -325,7 +336,9 @@ def test_on_the_demo_only_small_sets_are_refused(demo):
     for kind, a in demo.grammar.combinations:
         known = demo.facts(kind.name, a.name)
         names = {rule.__name__ for rule in RULES if rule(known) is not None}
-        assert names == ({"too_small"} if known.n_entity < kind.min_size else set()), (kind.name, a.name)
+        small = kind.shortage(Entity.from_json(known.entity), known.universe.rows)
+        assert names == ({"too_small"} if small else set()), (kind.name, a.name)
+        assert small or known.n_entity >= kind.min_size
         for name in names:
             fired.setdefault(name, set()).add(a.name)
     assert fired.keys() == {"too_small"}

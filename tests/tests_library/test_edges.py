@@ -337,12 +337,46 @@ SPARSE = Entity(
 
 
 @pytest.mark.parametrize(("kind", "e"), [(SIGNED_EDGE_SPLIT, UNSIGNED), (FEED_FORWARD_LOOP, SPARSE)])
-def test_too_few_signs_or_loops_give_a_constant_and_p_of_one(kind, e, w):
-    prepared = kind.prepare(w.geometry, e)
+def test_too_few_signs_or_loops_are_named_and_not_scanned(kind, e, w):
+    assert kind.shortage(e, w.universe).startswith("0 ")
+    with pytest.raises(ValueError, match=rf"0 .*{kind.name} needs 5 or more"):
+        p_values(w, kind, e, tuple(NULLS), m=19)
+    prepared = kind.prepare(w.geometry, e)  # a constant all the same, never an exception
     assert not prepared.sums(Bank((1, 2), np.zeros(60, np.int64)).arrangements(0, 9)).any()
-    nulls = (*NULLS, *OWN[kind.name])
-    assert set(p_values(w, kind, e, nulls, m=19).values()) == {1.0}
     assert np.isfinite(prepared.scale).all()
+
+
+def signed(activating: int, repressing: int) -> Entity:
+    """One regulator with both signs; another with activating edges only, which contrast with nothing."""
+    edges = [(70, t) for t in range(activating + repressing)] + [(75, t) for t in range(20)]
+    return Entity("edges", edges=np.array(edges), signs=np.array([1] * activating + [-1] * repressing + [1] * 20))
+
+
+@pytest.mark.parametrize(("counts", "enough"), [((5, 5), True), ((4, 30), False), ((30, 4), False), ((30, 5), True)])
+def test_five_edges_of_either_sign_are_enough_to_move(counts, enough, w):
+    e = signed(*counts)
+    shortage = SIGNED_EDGE_SPLIT.shortage(e, w.universe)
+    assert (shortage == "") == enough
+    if enough:
+        found = scan(
+            w.geometry, w.covariates, SIGNED_EDGE_SPLIT, e,
+            subsets={"all": frozenset(SIGNED_EDGE_SPLIT.prepare(w.geometry, e).views)},
+            nulls=(*NULLS, "sign_shuffle"), m=99, seed=1,
+        )  # fmt: skip
+        assert all(one.broken == () for one in found)
+    else:
+        assert shortage.startswith(f"{counts[0]} activating and {counts[1]} repressing edges")
+
+
+def test_loops_are_counted_through_regulators_of_the_universe_alone(w):
+    """r → s, both with the same targets: edges of s close loops only where s is a gene that r's edge can name."""
+    loops = (
+        [(2, 5)] + [(2, t) for t in range(20, 26)] + [(5, t) for t in range(20, 26)] + [(5, t) for t in range(30, 40)]
+    )
+    e = Entity("edges", edges=np.array(loops), signs=np.ones(len(loops), np.int64))
+    assert FEED_FORWARD_LOOP.shortage(e, w.universe) == ""
+    elsewhere = np.arange(100, 160)  # the same positions are other genes: no regulator is among them
+    assert FEED_FORWARD_LOOP.shortage(e, elsewhere).startswith("0 edges that close a loop")
 
 
 @by_name

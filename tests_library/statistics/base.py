@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from types import MappingProxyType
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,8 @@ from ..spaces import Geometry
 from .coordinates import Coordinates
 
 EntityKind = Literal["gene_set", "gene_pairs", "edges"]
+NOUN: Mapping[EntityKind, str] = MappingProxyType({"gene_set": "genes", "gene_pairs": "pairs", "edges": "edges"})
+"""What an entity is made of."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +33,11 @@ class Entity:
     grades: NDArray[np.int64] | None = None
     edges: NDArray[np.int64] | None = None
     signs: NDArray[np.int64] | None = None
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Entity":
+        """``kind`` and its rows as lists of integers."""
+        return cls(value["kind"], **{k: np.array(v, dtype=np.int64) for k, v in value.items() if k != "kind"})
 
     @property
     def size(self) -> int:
@@ -92,6 +100,8 @@ OwnDraws = Callable[[tuple[int, int], int, int], NDArray[np.int64]]
 """(Philox key, start, stop) → int64 [stop − start, V]: draws start … stop−1, draw 0 the observed one. Draw j depends on
 the key and j alone, never on the range it was asked for in."""
 Prepare = Callable[[Geometry, Entity], Prepared]
+Lacks = Callable[[Entity, NDArray[np.int64]], str]
+"""(entity, cache rows of the universe int64 [n]) → what the statistic would need and the entity has not, or empty."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +133,14 @@ class TestKind:
     """Exploration draws in stages and stops where the decision is clear (:func:`hyposcreen.tests_library.run.scan`)."""
     uses: Literal["", "grades", "signs"] = ""
     """What of an annotation's pairs or edges it reads besides who is joined to whom."""
+    lacks: Lacks | None = None
+    """What else than ``min_size`` it takes to make sense of an entity; where it says something, a row is ``untestable``."""
+
+    def shortage(self, entity: Entity, universe: NDArray[np.int64]) -> str:
+        """Why ``entity`` is too little for this test on these cache rows, as the end of a sentence, or empty."""
+        if entity.size < self.min_size:
+            return f"{entity.size} {NOUN[entity.kind]}, and {self.name} needs {self.min_size} or more"
+        return "" if self.lacks is None else self.lacks(entity, universe)
 
 
 def affine(views: int, scale: float, offset: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -45,13 +45,13 @@ class _Graph:
     n: int
 
     @classmethod
-    def of(cls, geometry: Geometry, entity: Entity) -> "_Graph":
+    def of(cls, universe: NDArray[np.int64], entity: Entity) -> "_Graph":
         edges = entity.need_edges()
         rows, regulators = np.unique(edges[:, 0], return_inverse=True)
         signs = np.zeros(len(edges), np.int64) if entity.signs is None else entity.signs
-        place = {row: i for i, row in enumerate(geometry.universe.tolist())}
+        place = {row: i for i, row in enumerate(universe.tolist())}
         own = np.array([place.get(row, -1) for row in rows.tolist()], np.int64)
-        return cls(rows, regulators.astype(np.int64), edges[:, 1].astype(np.int64), signs, own, geometry.n)
+        return cls(rows, regulators.astype(np.int64), edges[:, 1].astype(np.int64), signs, own, len(universe))
 
     def arranged(self, arrangements: Arrangements) -> Targets:
         """The targets when gene i is played by gene ``a[i]``."""
@@ -102,7 +102,7 @@ def _within_regulator_ranks(geometry: Geometry, view: View, regulators: NDArray[
 
 
 def _prepare_edges(geometry: Geometry, entity: Entity) -> Prepared:
-    graph = _Graph.of(geometry, entity)
+    graph = _Graph.of(geometry.universe, entity)
     views = _window_views(geometry)
     table = _rank_table(geometry, graph.rows)
     edges = np.stack([graph.regulators, graph.targets], axis=1)
@@ -135,13 +135,44 @@ def _shares(regulators: NDArray[np.int64], marked: NDArray[np.bool_]) -> tuple[N
     return weights, (p * q * c).sum(axis=1)
 
 
-def _enough(regulators: NDArray[np.int64], marked: NDArray[np.bool_], least: int, others: int) -> bool:
-    """Whether regulators that have both marked and other edges have ``least`` and ``others`` of them. ``marked`` [e]."""
+def _contrasted(regulators: NDArray[np.int64], marked: NDArray[np.bool_]) -> tuple[int, int]:
+    """Marked and other edges of the regulators that have both, which alone enter a contrast. ``marked`` [e]."""
     R = int(regulators.max(initial=-1)) + 1
     p = np.bincount(regulators[marked], minlength=R)
     q = np.bincount(regulators[~marked], minlength=R)
     both = (p > 0) & (q > 0)
-    return bool(p[both].sum() >= least and q[both].sum() >= others)
+    return int(p[both].sum()), int(q[both].sum())
+
+
+def _lacks_signs(entity: Entity, universe: NDArray[np.int64]) -> str:
+    graph = _Graph.of(universe, entity)
+    known = np.flatnonzero(graph.signs)
+    activating, repressing = _contrasted(graph.regulators[known], graph.signs[known] > 0)
+    if min(activating, repressing) >= MIN_SIGNED:
+        return ""
+    return (
+        f"{activating} activating and {repressing} repressing edges of regulators that have both, and signed_edge_split "
+        f"needs {MIN_SIGNED} or more of either"
+    )
+
+
+def _closing(graph: _Graph) -> NDArray[np.bool_]:
+    """Which edges close a loop, bool [e]."""
+    found: NDArray[np.bool_] = closing_edges(
+        graph.regulators, graph.targets.astype(np.int32)[None], graph.own, graph.n
+    )[0]
+    return found
+
+
+def _lacks_loops(entity: Entity, universe: NDArray[np.int64]) -> str:
+    graph = _Graph.of(universe, entity)
+    closing, others = _contrasted(graph.regulators, _closing(graph))
+    if min(closing, others) >= MIN_CLOSING:
+        return ""
+    return (
+        f"{closing} edges that close a loop and {others} others, of regulators that have both, and feed_forward_loop "
+        f"needs {MIN_CLOSING} or more of either"
+    )
 
 
 def _nothing(views: tuple[View, ...], nulls: tuple[str, ...]) -> Prepared:
@@ -157,11 +188,11 @@ def _nothing(views: tuple[View, ...], nulls: tuple[str, ...]) -> Prepared:
 
 
 def _prepare_signs(geometry: Geometry, entity: Entity) -> Prepared:
-    graph = _Graph.of(geometry, entity)
+    graph = _Graph.of(geometry.universe, entity)
     views = _window_views(geometry)
     known = np.flatnonzero(graph.signs)
     regulators, activating = graph.regulators[known], graph.signs[known] > 0
-    if not _enough(regulators, activating, MIN_SIGNED, MIN_SIGNED):
+    if min(_contrasted(regulators, activating)) < MIN_SIGNED:
         return _nothing(views, SIGNED_EDGE_SPLIT.nulls)
     table = _rank_table(geometry, graph.rows)
     observed = graph.targets[known].astype(np.int32)[None]
@@ -180,7 +211,7 @@ def _prepare_signs(geometry: Geometry, entity: Entity) -> Prepared:
 
 
 def _prepare_displacement(geometry: Geometry, entity: Entity) -> Prepared:
-    graph = _Graph.of(geometry, entity)
+    graph = _Graph.of(geometry.universe, entity)
     views = _window_views(geometry)
     table, first = _displacements(geometry, views, graph.rows)
     e = len(graph.targets)
@@ -222,10 +253,10 @@ def _displacements(
 
 
 def _prepare_loops(geometry: Geometry, entity: Entity) -> Prepared:
-    graph = _Graph.of(geometry, entity)
+    graph = _Graph.of(geometry.universe, entity)
     views = _window_views(geometry)
-    observed = closing_edges(graph.regulators, graph.targets.astype(np.int32)[None], graph.own, graph.n)
-    if not _enough(graph.regulators, observed[0], MIN_CLOSING, MIN_CLOSING):
+    observed = _closing(graph)[None]
+    if min(_contrasted(graph.regulators, observed[0])) < MIN_CLOSING:
         return _nothing(views, FEED_FORWARD_LOOP.nulls)
     table = _rank_table(geometry, graph.rows)
     fixed = _shares(graph.regulators, observed)
@@ -288,6 +319,7 @@ SIGNED_EDGE_SPLIT = TestKind(
     nulls=("sign_shuffle",),
     universe=False,
     uses="signs",
+    lacks=_lacks_signs,
 )
 
 DIRECTED_DISPLACEMENT = TestKind(
@@ -331,4 +363,5 @@ FEED_FORWARD_LOOP = TestKind(
     prepare=_prepare_loops,
     nulls=("rewired",),
     universe=False,
+    lacks=_lacks_loops,
 )
