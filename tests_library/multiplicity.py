@@ -4,11 +4,15 @@ The first three carry the claim of the product; they are our own and rest on sha
 a null draws for each hypothesis apart. Benjamini–Hochberg,
 Benjamini–Yekutieli and Holm over all rows come from statsmodels and are printed only: under an adaptive proposer none
 of them controls anything (DESIGN: probability of a false discovery 1.00 in simulation).
+
+The last part is the price of looking more than once at the same held-out genes: :func:`split_alpha`, :func:`transcripts`,
+:func:`charged_level`.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,6 +104,42 @@ def largest_over_nulls(by_null: Mapping[str, float]) -> tuple[str, float]:
     return max(by_null.items(), key=lambda item: (item[1], item[0]))
 
 
+def split_alpha(alpha: float, looks: int) -> tuple[float, ...]:
+    """``alpha`` in ``looks`` equal shares, each rounded down: the exact sum of the floats is at most ``alpha``."""
+    if looks < 1:
+        raise ValueError(f"a run has at least one look, not {looks}")
+    return (_rounded_down(Fraction(alpha) / looks),) * looks
+
+
+def transcripts(rows: Sequence[int]) -> int:
+    """How many different things earlier looks could have shown, if each showed only how many of its rows were confirmed.
+
+    ``rows[i]`` is the number R_i of rows of look i, which may depend on what the looks before it showed. A count out of R
+    rows has R + 1 values, so the answer is Π (R_i + 1), and log2 of it is the number of bits shown.
+    """
+    if any(r < 0 for r in rows):
+        raise ValueError(f"a look has no fewer than 0 rows, not {min(rows)}")
+    return math.prod(r + 1 for r in rows)
+
+
+def charged_level(alpha: float, shown: int) -> float:
+    """alpha / ``shown``, rounded down: the level of a look whose rows were chosen after one of ``shown`` transcripts.
+
+    Asks: what was confirmed among rows that somebody chose after seeing something of the same held-out data? For each
+    single transcript t the chosen rows are fixed before the data are drawn, so a test with strong control of the
+    family-wise error at level a_t errs with probability at most a_t, and the union over transcripts at most Σ a_t. With
+    a_t = alpha / shown(t) this is at most alpha: along any tree of looks Σ 1 / shown(t) = 1 (Kraft's equality), even where
+    the number of rows of a look depends on what was shown before. This is alpha / 2^bits with bits = log2(shown)
+    (description-length bound; Russo & Zou 2016 and Dwork et al. 2015 treat the general case).
+
+    Assumes that nothing else of the data was seen, and that whatever the arrangements leave unchanged (sizes, strata) is
+    given: a permutation test is valid conditional on it, so it costs nothing.
+    """
+    if shown < 1:
+        raise ValueError(f"there is at least one transcript (nothing was shown), not {shown}")
+    return _rounded_down(Fraction(alpha) / shown)
+
+
 def printed_columns(p: Sequence[float]) -> dict[str, list[float]]:
     """``bh``, ``by`` and ``holm`` adjusted p over all rows (statsmodels). For the eye, never for a decision.
 
@@ -114,6 +154,12 @@ def printed_columns(p: Sequence[float]) -> dict[str, list[float]]:
 
     methods = {"bh": "fdr_bh", "by": "fdr_by", "holm": "holm"}
     return {name: [float(q) for q in multipletests(list(p), method=method)[1]] for name, method in methods.items()}
+
+
+def _rounded_down(value: Fraction) -> float:
+    """The largest float that is not above ``value``."""
+    near = float(value)
+    return near if Fraction(near) <= value else math.nextafter(near, 0.0)
 
 
 def _standardised(values: NDArray[np.float64]) -> NDArray[np.float64]:
