@@ -23,8 +23,8 @@ from .statistics.classifier import ROLE_CLASSIFIER
 from .statistics.coordinates import axis_number, layer_span
 from .statistics.dimension import ENTROPY_RANK, K90, TWO_NN
 from .statistics.edges import DIRECTED_DISPLACEMENT, EDGE_AUROC, FEED_FORWARD_LOOP, SIGNED_EDGE_SPLIT
-from .statistics.geometry import COHESION, EFFECTIVE_DIMENSION, LAYER_TRAJECTORY
-from .statistics.layers import CENTROID_TRAJECTORY, CHANGE_POINT, CONVERGENCE, LAYER_TRANSIENT
+from .statistics.geometry import COHESION, EFFECTIVE_DIMENSION
+from .statistics.layers import CENTROID_TRAJECTORY, CHANGE_POINT, CONVERGENCE, LAYER_TRAJECTORY, LAYER_TRANSIENT
 from .statistics.neighbours import (
     COMMUNITY,
     NEIGHBOURHOOD_PURITY,

@@ -20,6 +20,7 @@ from hyposcreen.tests_library.statistics.layers import (
     CHANGE_POINT,
     CONVERGENCE,
     LAYER_ORDER,
+    LAYER_TRAJECTORY,
     LAYER_TRANSIENT,
     ends_and_trend,
     layer_order_draws,
@@ -286,7 +287,9 @@ def test_the_p_value_of_all_orders_is_the_exact_one():
     assert (drawn >= drawn[0]).sum() == 8 * expected
 
 
-@pytest.mark.parametrize("kind", [LAYER_TRANSIENT, CHANGE_POINT, CONVERGENCE], ids=lambda kind: kind.name)
+@pytest.mark.parametrize(
+    "kind", [LAYER_TRAJECTORY, LAYER_TRANSIENT, CHANGE_POINT, CONVERGENCE], ids=lambda kind: kind.name
+)
 def test_the_order_null_permutes_the_observed_layers_and_never_decides(kind, world):
     w, entity = planted(world, pull(lambda q: 0.2 * q))
     prepared = kind.prepare(w.geometry, entity)

@@ -10,7 +10,7 @@ from hyposcreen.tests_library.catalogue import CATALOGUE
 from hyposcreen.tests_library.run import scan
 from hyposcreen.tests_library.statistics.base import Entity, View
 from hyposcreen.tests_library.statistics.classifier import grouped_folds
-from hyposcreen.tests_library.statistics.geometry import layer_contrasts
+from hyposcreen.tests_library.statistics.layers import layer_contrasts
 
 
 def effects(kind: str, geometry, entity) -> dict[View, float]:
@@ -121,7 +121,7 @@ def test_layer_trajectory_is_a_contrast_of_cohesion(world):
 @pytest.mark.parametrize("n_layers", [2, 3, 4, 7, 13])
 def test_contrasts_cancel_what_all_layers_share(n_layers):
     contrasts = layer_contrasts(n_layers)
-    assert set(contrasts) == ({"change", "trend", "bend"} if n_layers > 2 else {"change", "trend"})
+    assert set(contrasts) == ({"change", "trend", "bend"} if n_layers > 2 else {"change"})
     for weights in contrasts.values():
         assert weights.dtype == np.int64
         assert weights.sum() == 0

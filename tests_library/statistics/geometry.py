@@ -1,4 +1,4 @@
-"""Gene sets as clouds of points: cohesion, its course over layers, and effective dimension."""
+"""Gene sets as clouds of points: cohesion and effective dimension. The course of cohesion over layers is in ``layers.py``."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from ..engine.kernels import Arrangements, gram_moments
 from ..spaces import COSINE_SCALE, Geometry
 from .base import Entity, Prepared, TestKind, View, affine
-from .coordinates import fixed, layer_span, spanning
+from .coordinates import fixed
 from .within import within_auroc_scale, within_pairs, within_rank_sums
 
 DIMENSION_BITS = 20
@@ -17,38 +17,6 @@ def _prepare_cohesion(geometry: Geometry, entity: Entity) -> Prepared:
     views = tuple(View(f"L{q}", "cosine") for q in range(geometry.n_layers))
     scale = within_auroc_scale(geometry, within_pairs(members))
     return Prepared(views, within_rank_sums(geometry, members), *affine(len(views), scale, 0.5))
-
-
-def layer_contrasts(n_layers: int) -> dict[str, NDArray[np.int64]]:
-    """Integer weights over layers that sum to 0: net change, linear trend, and bend (quadratic), int64 [L] each.
-
-    One layer has no contrast.
-    """
-    if n_layers < 2:
-        return {}
-    q = np.arange(n_layers)
-    change = np.zeros(n_layers, np.int64)
-    change[0], change[-1] = -1, 1
-    out = {"change": change, "trend": (2 * q - (n_layers - 1)).astype(np.int64)}
-    if n_layers >= 3:
-        bend = 6 * q * q - 6 * q * (n_layers - 1) + (n_layers - 1) * (n_layers - 2)
-        out["bend"] = (bend // np.gcd.reduce(bend)).astype(np.int64)
-    return out
-
-
-def _prepare_trajectory(geometry: Geometry, entity: Entity) -> Prepared:
-    members = entity.need_members()
-    by_layer = within_rank_sums(geometry, members)
-    contrasts = layer_contrasts(geometry.n_layers)
-    weights = np.stack(list(contrasts.values()), axis=1)
-    span = layer_span(geometry.n_layers)
-    views = tuple(View(span, name) for name in contrasts)
-    scale = within_auroc_scale(geometry, within_pairs(members)) * 2 / np.abs(weights).sum(axis=0)
-
-    def sums(arrangements: Arrangements) -> NDArray[np.int64]:
-        return np.asarray(by_layer(arrangements) @ weights)
-
-    return Prepared(views, sums, scale, np.zeros(len(views)))
 
 
 def participation_ratio(
@@ -88,23 +56,6 @@ COHESION = TestKind(
     assumes="labels exchangeable over genes (within strata)",
     source="Mann & Whitney 1947 on pairs with permutation of genes (Mantel 1967)",
     prepare=_prepare_cohesion,
-)
-
-LAYER_TRAJECTORY = TestKind(
-    name="layer_trajectory",
-    family="trajectory",
-    entity="gene_set",
-    alternative="two-sided",
-    effect_unit="AUROC change",
-    coordinates=spanning(lambda n_layers: tuple(layer_contrasts(n_layers))),
-    min_size=5,
-    asks="Does the cohesion of the set change over the layers, beyond what all genes do?",
-    formula="T = Σ_l w_l · T_l with T_l the cohesion statistic of layer l and w a contrast: change (last − first), trend "
-    "(linear), bend (quadratic)",
-    null_preserves="the similarity matrices of all layers together; ranks within a layer remove global contraction",
-    assumes="labels exchangeable over genes (within strata); layers are never samples",
-    source="polynomial contrasts (Fisher 1925) of a rank statistic",
-    prepare=_prepare_trajectory,
 )
 
 EFFECTIVE_DIMENSION = TestKind(

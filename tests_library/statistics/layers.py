@@ -1,9 +1,7 @@
-"""Gene sets over layers: transients, change points, convergence on a medoid, and how far the centroid travels.
+"""Gene sets over layers: the course of cohesion, convergence on a medoid, and how far the centroid travels.
 
 Layers are never samples. What is permuted is which gene is which; the order of the layers is permuted only in the
 companion null :data:`LAYER_ORDER`, which is printed and decides nothing.
-
-A trajectory of the within-set rank over layers is ``layer_trajectory`` in ``geometry.py`` and is not repeated here.
 """
 
 import math
@@ -95,6 +93,16 @@ def ends_and_trend(n_layers: int) -> Contrasts:
     change = (q == n_layers - 1).astype(np.int64) - (q == 0).astype(np.int64)
     trend = (2 * q - (n_layers - 1)).astype(np.int64)
     return {"change": change, "trend": trend} if n_layers > 2 else {"change": change} if n_layers == 2 else {}
+
+
+def layer_contrasts(n_layers: int) -> Contrasts:
+    """:func:`ends_and_trend`, and from three layers on the bend (quadratic), which neither of them sees: int64 [L] by name."""
+    out = ends_and_trend(n_layers)
+    if n_layers > 2:
+        q = np.arange(n_layers)
+        bend = 6 * q * q - 6 * q * (n_layers - 1) + (n_layers - 1) * (n_layers - 2)
+        out["bend"] = (bend // np.gcd.reduce(bend)).astype(np.int64)
+    return out
 
 
 def _stacked(contrasts: Contrasts, n_layers: int) -> NDArray[np.int64]:
@@ -225,6 +233,24 @@ def displacements(geometry: Geometry, names: tuple[str, ...]) -> tuple[NDArray[n
         mean_square[v] = max(1, int((moves[:, v].astype(np.int64) ** 2).sum())) / geometry.n
     return moves.reshape(geometry.n, -1), 1 / mean_square
 
+
+LAYER_TRAJECTORY = TestKind(
+    name="layer_trajectory",
+    family="trajectory",
+    entity="gene_set",
+    alternative="two-sided",
+    effect_unit="AUROC change",
+    coordinates=spanning(lambda n_layers: tuple(layer_contrasts(n_layers))),
+    min_size=5,
+    asks="Does the cohesion of the set change over the layers, beyond what all genes do?",
+    formula="T = Σ_l w_l · T_l with T_l the cohesion statistic of layer l and w a contrast: change (last − first), trend "
+    "(linear), bend (quadratic)",
+    null_preserves="the similarity matrices of all layers together; ranks within a layer remove global contraction",
+    assumes="labels exchangeable over genes (within strata); layers are never samples",
+    source="polynomial contrasts (Fisher 1925) of a rank statistic",
+    prepare=lambda geometry, entity: _prepare_cohesion_contrast(layer_contrasts, geometry, entity),
+    nulls=(LAYER_ORDER.name,),
+)
 
 LAYER_TRANSIENT = TestKind(
     name="layer_transient",
