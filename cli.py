@@ -6,7 +6,7 @@ Results go to stdout, progress and errors to stderr. Every reading command has `
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +14,10 @@ import typer
 
 from . import __version__
 from .agent.errors import Exit, UserError
+from .embeddings_cache.commands import app as cache_app
+from .embeddings_cache.printing import say as _say
+from .embeddings_cache.printing import say_json as _json
+from .embeddings_cache.printing import say_table as _table
 
 app = typer.Typer(
     name="screen",
@@ -27,7 +31,6 @@ ledger_app = typer.Typer(
     help="Read, check and export the record of a run.", no_args_is_help=True, rich_markup_mode=None
 )
 tests_app = typer.Typer(help="The catalogue of tests.", no_args_is_help=True, rich_markup_mode=None)
-cache_app = typer.Typer(help="Embedding caches.", no_args_is_help=True, rich_markup_mode=None)
 annotations_app = typer.Typer(help="Gene sets, pairs and edges.", no_args_is_help=True, rich_markup_mode=None)
 config_app = typer.Typer(help="Settings.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(ledger_app, name="ledger")
@@ -344,49 +347,6 @@ def tests_show(name: str, as_json: AsJson = False) -> None:
     return None
 
 
-@cache_app.command("list")
-def cache_list(project: Folder = HERE, as_json: AsJson = False) -> None:
-    """Caches that ship with the package and those of this folder."""
-    from .agent.session import caches
-
-    rows = caches(project)
-    if as_json:
-        return _json(rows)
-    _table(
-        ("name", "genes", "layers", "dim", "digest"),
-        ((r["name"], r["genes"], r["layers"], r["dim"], r["digest"][:12]) for r in rows),
-    )
-    return None
-
-
-@cache_app.command("show")
-def cache_show(name: str, project: Folder = HERE, as_json: AsJson = False) -> None:
-    """Provenance and preflight of one cache."""
-    from .agent.session import cache_facts
-
-    facts = cache_facts(name, project)
-    if as_json:
-        return _json(facts)
-    for key, value in facts.items():
-        _say(f"{key:<12} {json.dumps(value, indent=1) if isinstance(value, dict | list) else value}")
-    return None
-
-
-@cache_app.command("check")
-def cache_check(name: str, project: Folder = HERE, as_json: AsJson = False) -> None:
-    """Verify every file of a cache and run the preflight."""
-    from .agent.session import cache_facts
-
-    facts = cache_facts(name, project)
-    if as_json:
-        return _json(
-            {"ok": True, "digest": facts["digest"], "masked": facts["masked"], "preflight": facts["preflight"]}
-        )
-    _say(f"ok: digest {facts['digest']}")
-    _say(facts["preflight"])
-    return None
-
-
 @annotations_app.command("list")
 def annotations_list(project: Folder = HERE, as_json: AsJson = False) -> None:
     """What may be tested here, with sizes on the whole cache and on the explore side."""
@@ -466,14 +426,6 @@ def _declaration(kind: Any) -> dict[str, Any]:
     return said | {"coordinates": kind.coordinates.name, "nulls": list(companion_nulls(kind))}
 
 
-def _say(text: str) -> None:
-    print(text)  # noqa: T201
-
-
-def _json(value: Any) -> None:
-    _say(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
-
-
 def _share(name: str, found: dict[str, Any]) -> None:
     share = found["count"] / max(1, found["worlds"])
     interval = f"95 % interval {found['ci_low']:.3f} to {found['ci_high']:.3f}"
@@ -482,10 +434,3 @@ def _share(name: str, found: dict[str, Any]) -> None:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4g}"
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    text = [tuple(str(cell) for cell in row) for row in (header, *rows)]
-    widths = [max(len(row[i]) for row in text) for i in range(len(header))]
-    for row in text:
-        _say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .. import __version__
-from ..embeddings_cache.errors import CacheError
-from ..embeddings_cache.store import SHIPPED, find_cache, list_caches, open_cache
 from .audit import make_plan, run_audit, summary
 from .config import CONFIG_NAME, LEDGER_NAME, PLAN_FIELDS, Config, load_config, write_config
 from .errors import Exit, UserError
@@ -255,30 +253,6 @@ def export_to(folder: Path, output: Path) -> Path:
     except OSError as error:
         raise UserError(f"{output} cannot be written ({error.strerror}); choose another place", Exit.FAILURE) from None
     return output
-
-
-def caches(folder: Path) -> list[dict[str, Any]]:
-    """Every cache by name, with its shape."""
-    return [cache_facts(name, folder) for name in (*SHIPPED, *(p.name for p in list_caches(folder)))]
-
-
-def cache_facts(name: str, folder: Path) -> dict[str, Any]:
-    """Shape, digest, provenance and preflight of a cache; every file is verified on the way."""
-    try:
-        cache = open_cache(find_cache(name, folder))
-    except CacheError as error:
-        raise UserError(str(error)) from None
-    return {
-        "name": cache.name,
-        "path": str(cache.path),
-        "digest": cache.digest,
-        "genes": cache.n_genes,
-        "masked": cache.n_genes - int(cache.genes.usable.sum()),
-        "layers": cache.n_layers,
-        "dim": cache.dim,
-        "preflight": cache.report.summary(),
-        "provenance": cache.manifest.get("provenance", {}),
-    }
 
 
 def annotation_facts(folder: Path) -> list[dict[str, Any]]:

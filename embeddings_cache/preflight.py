@@ -9,9 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .alignment import Alignment, check_alignment
 from .genes import GeneTable
 
 NEVER_SAMPLED = "never sampled"
+
+FLOAT16_MAX = 65504.0
+OVERFLOW = " (infinity: float16 overflows beyond 65,504)"
 
 # The dimension is a remark, and over all 60,000 genes of a large cache it would cost ten seconds on each opening.
 _DIMENSION_ROWS = 8192
@@ -24,6 +28,7 @@ class PreflightReport:
     Attributes:
         masked: ``(row, symbol, reason)`` of every gene that may not be tested, by row.
         errors: what cannot be masked; one sentence each, empty for a sound cache.
+        warnings: what a person should look at before trusting a screen; one sentence each, empty for a sound cache.
         notes: remarks that stop nothing.
         effective_dimension: participation ratio of each layer over the usable genes (at most 8,192 of them, evenly
             spaced); NaN if fewer than two.
@@ -32,6 +37,7 @@ class PreflightReport:
 
     masked: tuple[tuple[int, str, str], ...]
     errors: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     effective_dimension: tuple[float, ...] = ()
     n_genes: int = 0
@@ -52,23 +58,25 @@ class PreflightReport:
             named = [symbol for _, symbol, reason in self.masked if _kind(reason) == kind]
             more = "" if count <= 5 else ", ..."
             lines.append(f"Masked, {kind}: {count} ({', '.join(named[:5])}{more}).")
-        return "\n".join([*lines, *self.notes])
+        return "\n".join([*lines, *(f"Look again: {warning}" for warning in self.warnings), *self.notes])
 
 
 def _kind(reason: str) -> str:
     return "duplicate row" if reason.startswith("duplicate row") else reason.split(" in layer", maxsplit=1)[0]
 
 
-def preflight(layers: Sequence[NDArray[np.float32]], genes: GeneTable) -> PreflightReport:
+def preflight(layers: Sequence[NDArray[np.float32]], genes: GeneTable, *, compare: bool = True) -> PreflightReport:
     """Look for rows that must be masked and for faults that must stop a screen.
 
     Masked: genes that no cell contributed to, rows that are zero or constant in some layer, rows that repeat an earlier
     row in some layer, and whatever the table masks already. Errors: no layer, layers of different shape, a table of
-    another length, blank or repeated symbols, numbers that are not finite in a row that cells did contribute to.
+    another length, blank or repeated symbols, numbers that are not finite in a row that cells did contribute to, layers
+    in different gene orders. Warnings: constant columns, values clipped by float16, names that do not fit the rows.
 
     Args:
         layers: gene matrices ``[n_genes, dim]``, the input embedding first.
         genes: the gene table, in row order.
+        compare: compare layers with each other and names with rows; see :mod:`.alignment`.
 
     Returns:
         A report; nothing is raised.
@@ -83,13 +91,16 @@ def preflight(layers: Sequence[NDArray[np.float32]], genes: GeneTable) -> Prefli
     for index, layer in enumerate(layers):
         for row, reason in _bad_rows(layer, np.array([not reason for reason in reasons])):
             reasons[row] = f"{reason} in layer {index}"
-    usable = np.array([not reason for reason in reasons], dtype=np.bool_)
-    looked_at = _evenly(np.flatnonzero(usable), _DIMENSION_ROWS)
+    usable = np.flatnonzero([not reason for reason in reasons])
+    looked_at = _evenly(usable, _DIMENSION_ROWS)
     dimensions = tuple(participation_ratio(layer[looked_at]) for layer in layers)
+    found = check_alignment(layers, genes, usable) if compare else Alignment()
+    nothing = () if len(usable) else ("every gene is masked, so there is nothing to test: extract from more cells.",)
     return PreflightReport(
         masked=tuple((row, genes.symbol[row], reason) for row, reason in enumerate(reasons) if reason),
-        errors=() if usable.any() else ("every gene is masked, so there is nothing to test: extract from more cells.",),
-        notes=_notes(dimensions),
+        errors=nothing + found.errors,
+        warnings=(*_value_warnings(layers, usable), *found.warnings),
+        notes=(*_notes(dimensions), *found.notes),
         effective_dimension=dimensions,
         n_genes=len(genes),
     )
@@ -125,16 +136,36 @@ def _symbol_errors(genes: GeneTable) -> list[str]:
 
 
 def _value_errors(layers: Sequence[NDArray[np.float32]], genes: GeneTable) -> list[str]:
-    observed = np.asarray(genes.n_cells) > 0
+    observed = np.asarray(genes.n_cells) != 0
     errors = []
     for index, layer in enumerate(layers):
         bad = np.flatnonzero(observed & ~np.isfinite(layer).all(axis=1))
         if bad.size:
+            infinite = bool(np.isinf(layer[bad]).any())
             errors.append(
                 f"layer {index} is not finite for gene '{genes.symbol[bad[0]]}' ({bad.size} genes in all) although "
-                "cells contributed to it: extract again in float32."
+                f"cells contributed to it{OVERFLOW if infinite else ''}: extract again in float32."
             )
     return errors
+
+
+def _value_warnings(layers: Sequence[NDArray[np.float32]], usable: NDArray[np.intp]) -> list[str]:
+    warnings = []
+    for index, layer in enumerate(layers):
+        if len(usable) > 1:
+            low, high = layer[usable].min(axis=0), layer[usable].max(axis=0)
+            constant = np.flatnonzero(low == high)
+            if constant.size:
+                warnings.append(
+                    f"column {constant[0]} of layer {index} has one value for every gene ({constant.size} such columns): "
+                    "it says nothing, so see whether the array was padded or cut."
+                )
+            if (high == FLOAT16_MAX).any() or (low == -FLOAT16_MAX).any():
+                warnings.append(
+                    f"layer {index} holds the value {FLOAT16_MAX:g}, where float16 ends: it was clipped, so write it "
+                    "again in float32."
+                )
+    return warnings
 
 
 def _set_missing(reasons: list[str], rows: NDArray[np.intp], reason: str) -> None:

@@ -211,8 +211,8 @@ def open_cache(path: str | Path, *, verify: bool = True) -> Cache:
 
     Args:
         path: the folder.
-        verify: compare every file and the content with the digests in the manifest; skip only for a cache that this
-            process has verified already.
+        verify: compare every file and the content with the digests in the manifest, and names with rows; skip only for
+            a cache that this process has verified already.
 
     Raises:
         CacheError: missing folder or file, unreadable or truncated array, digest mismatch, a manifest of a newer
@@ -224,7 +224,7 @@ def open_cache(path: str | Path, *, verify: bool = True) -> Cache:
     genes = GeneTable.from_tsv(_read_text(path / GENES), str(path / GENES))
     if verify:
         _verify(path, manifest, layers, genes)
-    report = _sound(preflight(layers, genes), path)
+    report = _sound(preflight(layers, genes, compare=verify), path)
     return Cache(
         name=str(manifest["name"]),
         path=path,

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from hyposcreen.embeddings_cache import GeneTable, preflight
-from hyposcreen.embeddings_cache.preflight import participation_ratio
+from hyposcreen.embeddings_cache import GeneTable
+from hyposcreen.embeddings_cache.preflight import participation_ratio, preflight
 
 
 def table(symbols, n_cells=None, reasons=None):
