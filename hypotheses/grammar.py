@@ -6,7 +6,7 @@ its test kind and annotation, so the universe of Route U is the set of cells: na
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from ..tests_library.catalogue import (
@@ -18,13 +18,17 @@ from ..tests_library.catalogue import (
     n_views,
     scanned_views,
 )
-from ..tests_library.statistics.base import TestKind, View
+from ..tests_library.statistics.base import Need, TestKind, View
 from .annotations import Annotation
 from .canonical import sha256_of
 from .spec import Proposal, TestSpec
 
 MAX_TEXT = 600
 """Characters of a proposer's prose that are kept."""
+NEED: Mapping[Need, str] = {
+    "attention": "a cache that holds mean attention",
+    "partner": "a partner cache, which the settings of this project do not name",
+}
 DIRECTIONS = ("greater", "less", "either")
 
 
@@ -55,6 +59,8 @@ class Grammar:
     n_layers: int
     n_axes: int
     testable: Mapping[tuple[str, str], bool]
+    brings: Mapping[Need, str] = field(default_factory=dict)
+    """What else the cache or project holds that some test kinds need → its digest."""
 
     @cached_property
     def combinations(self) -> tuple[tuple[TestKind, Annotation], ...]:
@@ -63,8 +69,12 @@ class Grammar:
             (kind, annotation)
             for annotation in (self.annotations[name] for name in sorted(self.annotations))
             for kind in CATALOGUE.values()
-            if kind.entity == annotation.kind and n_views(kind, self.n_layers, self.n_axes)
+            if kind.entity == annotation.kind and n_views(kind, self.n_layers, self.n_axes) and not self.missing(kind)
         )
+
+    def missing(self, kind: TestKind) -> list[Need]:
+        """What the kind needs and is not here."""
+        return sorted(kind.needs - self.brings.keys())
 
     @cached_property
     def open_combinations(self) -> tuple[tuple[TestKind, Annotation], ...]:
@@ -103,10 +113,11 @@ class Grammar:
 
     @cached_property
     def digest(self) -> str:
-        """sha256 over the cache and every open combination by content."""
+        """sha256 over the cache, what else it is tested with, and every open combination by content."""
         return sha256_of(
             {
                 "cache": self.cache_digest,
+                **({"brings": dict(self.brings)} if self.brings else {}),
                 "layers": self.n_layers,
                 "axes": self.n_axes,
                 "combinations": [
@@ -145,6 +156,8 @@ class Grammar:
                 f"test '{kind.name}' needs a {kind.entity}, and '{annotation.name}' is a {annotation.kind}; "
                 f"choose another test for it"
             )
+        for need in self.missing(kind):
+            raise OutsideGrammarError(f"test '{kind.name}' needs {NEED[need]}; choose another test")
         if not n_views(kind, self.n_layers, self.n_axes):
             raise OutsideGrammarError(f"test '{kind.name}' needs more layers than the {self.n_layers} of this cache")
         layers, coordinates = self.options(kind)
@@ -166,9 +179,10 @@ def make_grammar(
     n_layers: int,
     dim: int,
     testable: Mapping[tuple[str, str], bool],
+    brings: Mapping[Need, str] | None = None,
 ) -> Grammar:
-    """The grammar of a cache with ``n_layers`` layers of width ``dim``."""
-    return Grammar({a.name: a for a in annotations}, cache_digest, n_layers, min(N_AXES, dim), testable)
+    """The grammar of a cache with ``n_layers`` layers of width ``dim``, and with what else there is by digest."""
+    return Grammar({a.name: a for a in annotations}, cache_digest, n_layers, min(N_AXES, dim), testable, brings or {})
 
 
 def _choose(field: str, value: object, choices: tuple[str, ...]) -> str:

@@ -16,11 +16,12 @@ from .statistics.alignment import (
     PROCRUSTES,
     SLICED_WASSERSTEIN,
 )
-from .statistics.association import MANTEL, PARTIAL_MANTEL
+from .statistics.association import ATTENTION_GEOMETRY, MANTEL, PARTIAL_MANTEL
 from .statistics.axis import AXIS_SEPARATION, POLE_ENRICHMENT
 from .statistics.base import TestKind, View
 from .statistics.classifier import ROLE_CLASSIFIER
 from .statistics.coordinates import axis_number, layer_span
+from .statistics.crossmodel import CROSS_CACHE_CKA, CROSS_CACHE_NEIGHBOURS
 from .statistics.dimension import ENTROPY_RANK, K90, TWO_NN
 from .statistics.edges import DIRECTED_DISPLACEMENT, EDGE_AUROC, FEED_FORWARD_LOOP, SIGNED_EDGE_SPLIT
 from .statistics.geometry import COHESION, EFFECTIVE_DIMENSION
@@ -83,6 +84,9 @@ CATALOGUE: Mapping[str, TestKind] = MappingProxyType(
             SIGNED_EDGE_SPLIT,
             DIRECTED_DISPLACEMENT,
             FEED_FORWARD_LOOP,
+            ATTENTION_GEOMETRY,
+            CROSS_CACHE_NEIGHBOURS,
+            CROSS_CACHE_CKA,
         )
     }
 )
@@ -103,10 +107,10 @@ def layer_options(kind: TestKind, n_layers: int) -> dict[str, tuple[str, ...]]:
     """What a hypothesis may say about layers → the layers it scans. Contrasts span all layers and offer no choice."""
     if kind.coordinates.spans:
         return {"all": (layer_span(n_layers),)}
-    names = tuple(f"L{q}" for q in range(n_layers))
+    names = tuple(f"L{q}" for q in range(kind.coordinates.first, n_layers))
     options = {"all": names}
-    if n_layers >= 4:
-        options |= {"early": names[: n_layers // 2], "late": names[-(n_layers // 2) :]}
+    if len(names) >= 4:
+        options |= {"early": names[: len(names) // 2], "late": names[-(len(names) // 2) :]}
     return options | {name: (name,) for name in names}
 
 

@@ -1,13 +1,16 @@
 """The catalogue as a page a person can judge: made from the declarations, never typed."""
 
 from .catalogue import CATALOGUE, N_AXES, coordinate_options, layer_options, n_views
-from .nulls import NULLS, NullModel
-from .statistics.base import TestKind
+from .nulls import NULLS, OWN_NULLS, NullModel
+from .statistics.base import NOUN, Need, TestKind
 
 EXAMPLE_LAYERS = 13
 """Layers of the example that view counts refer to: an input embedding and twelve blocks, as in scGPT."""
 ENTITIES = {"gene_set": "gene set", "gene_pairs": "gene pairs", "edges": "signed, directed edges"}
-MEMBERS = {"gene_set": "genes", "gene_pairs": "pairs", "edges": "edges"}
+NEEDS: dict[Need, str] = {
+    "attention": "a cache that holds mean attention",
+    "partner": "another cache, which the setting `partner` names",
+}
 
 HEAD = f"""# Tests and nulls
 
@@ -22,9 +25,11 @@ def describe_all() -> str:
     rows = [f"| [{k.name}](#{k.name}) | {k.family} | {ENTITIES[k.entity]} | {k.asks} |" for k in CATALOGUE.values()]
     table = "\n".join(("| test | family | about | question |", "|---|---|---|---|", *rows)) + "\n"
     kinds = [describe(kind) for kind in CATALOGUE.values()]
-    nulls = [describe_null(null) for null in NULLS.values()]
     intro = "A hypothesis is tested under every one of these, and a claim uses the largest p.\n"
-    return "\n".join((HEAD, table, *kinds, "## Companion nulls\n", intro, *nulls))
+    shared = ["## Companion nulls\n", intro, *(describe_null(null) for null in NULLS.values())]
+    intro = "Only some tests have these. A claim must beat those that decide; the others are printed.\n"
+    own = ["## Nulls of their own\n", intro, *(describe_null(null) for null in OWN_NULLS.values())]
+    return "\n".join((HEAD, table, *kinds, *shared, *own))
 
 
 def describe(kind: TestKind) -> str:
@@ -40,15 +45,22 @@ def describe(kind: TestKind) -> str:
         "null preserves": kind.null_preserves,
         "assumes": kind.assumes,
         "views": f"{views}; layers {layers}; coordinates {coordinates}",
-        "minimum size": f"{kind.min_size} {MEMBERS[kind.entity]}",
+        "minimum size": f"{kind.min_size} {NOUN[kind.entity]}",
+        "nulls of its own": ", ".join(f"[{null}](#{null})" for null in kind.nulls) or "none",
+        "confirmed by": "Routes U and H" if kind.universe else "Route H",
         "source": kind.source,
     }
+    if kind.needs:
+        facts["needs"] = "; ".join(NEEDS[need] for need in sorted(kind.needs))
     return f"## {kind.name}\n\n{kind.asks}\n\n{_facts(facts)}"
 
 
 def describe_null(null: NullModel) -> str:
     """One companion null as a Markdown section."""
     facts = {"preserves": null.preserves, "destroys": null.destroys, "assumes": null.assumes}
+    if null.name in OWN_NULLS:
+        facts["a claim"] = "must beat it" if null.decides else "need not beat it: it is printed"
+        facts["draws"] = "as many as the run asks for" if null.most is None else f"at most {null.most}"
     return f"### {null.name}\n\n{_facts(facts)}"
 
 

@@ -52,6 +52,10 @@ class Geometry:
         self.universe = universe
         self.families = families
         self.covariates = dict(covariates or {})
+        self.partners: dict[str, Any] = {}
+        """Other caches by name (:class:`hyposcreen.tests_library.statistics.crossmodel.Partner`), where a test needs one."""
+        self.attention: dict[int, NDArray[np.int64]] = {}
+        """Layer → mean attention of gene i to gene j in the block that wrote it, int64 [n, n] in a unit of its own."""
         self.n_axes = min(n_axes, layers[0].shape[1], len(usable) - 1)
         self._shared = {} if shared is None else shared
         self._own: dict[Any, Any] = {}

@@ -18,9 +18,9 @@ EDGES = Annotation("edges", "edges", "Edges", "claim", EXTERNAL, (("A", "B", 1),
 ALL = (SET, HOUSE, PAIRS, EDGES)
 
 
-def grammar(annotations=ALL, n_layers=5, dim=64, closed=(), cache="c" * 64):
+def grammar(annotations=ALL, n_layers=5, dim=64, closed=(), cache="c" * 64, brings=None):
     testable = {(k.name, a.name): (k.name, a.name) not in closed for a in annotations for k in CATALOGUE.values()}
-    return make_grammar(annotations, cache, n_layers, dim, testable)
+    return make_grammar(annotations, cache, n_layers, dim, testable, brings)
 
 
 def proposal(**changes):
@@ -64,7 +64,7 @@ def test_every_sentence_is_counted_and_scans_a_part_of_its_full_scan(n_layers, d
 def test_a_test_meets_only_annotations_of_its_kind():
     for kind, annotation in grammar().combinations:
         assert kind.entity == annotation.kind
-    assert {k.name for k, _ in grammar().combinations} == set(CATALOGUE)
+    assert {k.name for k, _ in grammar().combinations} == {k.name for k in CATALOGUE.values() if not k.needs}
     assert "layer_trajectory" not in {k.name for k, _ in grammar(n_layers=1).combinations}
 
 
@@ -150,3 +150,26 @@ def test_the_background_enters_the_spec_by_content():
     assert g.check(proposal(annotation="house")).background_digest is None
     fewer = dataclasses.replace(HOUSE, members=HOUSE.members[1:])
     assert grammar(annotations=(SET, fewer)).check(proposal()).sha256 != spec.sha256
+
+
+def test_what_a_kind_needs_must_be_brought_and_freezes_the_grammar():
+    plain, joined = grammar(), grammar(brings={"partner": "d" * 64})
+    offered = {k.name for k, _ in joined.combinations} - {k.name for k, _ in plain.combinations}
+    assert offered == {"cross_cache_neighbours", "cross_cache_cka"}
+    with pytest.raises(OutsideGrammarError, match="'cross_cache_cka' needs a partner cache"):
+        plain.check(proposal(test="cross_cache_cka", coordinates="all"))
+    with pytest.raises(OutsideGrammarError, match="'attention_geometry' needs a cache that holds mean attention"):
+        joined.check(proposal(test="attention_geometry", coordinates="all"))
+    assert joined.check(proposal(test="cross_cache_cka", coordinates="all")).test == "cross_cache_cka"
+    digests = {plain.digest, joined.digest, grammar(brings={"partner": "e" * 64}).digest}
+    assert len(digests) == 3
+    assert plain.n_cells == joined.n_cells  # Route U never covers them
+
+
+def test_attention_has_views_from_the_first_block_on():
+    g = grammar(brings={"attention": "a" * 64})
+    layers, coordinates = g.options(CATALOGUE["attention_geometry"])
+    assert layers == ("all", "early", "late", "L1", "L2", "L3", "L4")
+    assert coordinates == ("all",)
+    spec = g.check(proposal(test="attention_geometry", layers="early", coordinates="all"))
+    assert {view.name for view in g.views(spec)} == {"L1·attention", "L2·attention"}

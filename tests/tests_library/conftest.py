@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hyposcreen.tests_library.run import Covariates
 from hyposcreen.tests_library.spaces import Geometry
 from hyposcreen.tests_library.statistics.base import Entity, TestKind
+from hyposcreen.tests_library.statistics.crossmodel import PARTNER, partner_from_layers
 
 
 @dataclass
@@ -93,8 +94,17 @@ def entity() -> Callable[..., Entity]:
 
 @pytest.fixture(scope="session")
 def entity_of() -> Callable[[TestKind, World, np.random.Generator], Entity]:
-    """A random entity that fits a test kind."""
-    return lambda kind, world, rng: make_entity(kind.entity, world, rng)
+    """A random entity that fits a test kind, on a geometry that has all the kind needs."""
+
+    def make(kind: TestKind, world: World, rng: np.random.Generator) -> Entity:
+        n = world.geometry.n
+        if "partner" in kind.needs:
+            world.geometry.partners = {PARTNER: partner_from_layers(world.layers[::-1], world.universe, PARTNER)}
+        if "attention" in kind.needs:
+            world.geometry.attention = {q: rng.integers(0, 99, (n, n)) for q in range(1, len(world.layers))}
+        return make_entity(kind.entity, world, rng)
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -36,6 +36,11 @@ def test_a_section_holds_every_declared_word(kind):
     assert kind.formula in section.replace("\\|", "|")
     assert f"| views | {n_views(kind, EXAMPLE_LAYERS, N_AXES)};" in section
     assert f"| minimum size | {kind.min_size} " in section
+    for null in kind.nulls:
+        assert f"[{null}](#{null})" in section
+        assert f"### {null}\n" in describe_all()
+    assert f"| confirmed by | {'Routes U and H' if kind.universe else 'Route H'} |" in section
+    assert ("| needs | " in section) == bool(kind.needs)
 
 
 def test_every_line_of_a_table_has_the_same_cells():

@@ -13,7 +13,8 @@ from hyposcreen.tests_library.nulls import NULLS, strata
 from hyposcreen.tests_library.run import scan
 from hyposcreen.tests_library.statistics.base import Entity
 
-KINDS = tuple(CATALOGUE.values())
+KINDS = tuple(kind for kind in CATALOGUE.values() if not kind.needs)
+"""Kinds that need a partner cache or attention are calibrated in test_crossmodel.py and test_association.py."""
 by_name = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 GRAPH = {"signed_edge_split", "feed_forward_loop"}
 """These need edges of both signs, or loops, which a random entity lacks; test_edges.py calibrates them on graphs that fit."""

@@ -135,7 +135,7 @@ def exact_dot(x: NDArray[np.int64], y: NDArray[np.int64]) -> int:
 
 def _prepare_attention(geometry: Geometry, entity: Entity) -> Prepared:
     members = entity.need_members()
-    attention: Mapping[int, NDArray[np.int64]] = getattr(geometry, "attention", {})
+    attention: Mapping[int, NDArray[np.int64]] = geometry.attention
     layers = sorted(attention)
     views = tuple(View(f"L{q}", "attention") for q in layers)
 
@@ -267,14 +267,16 @@ ATTENTION_GEOMETRY = TestKind(
     entity="gene_set",
     alternative="two-sided",
     effect_unit="correlation",
-    coordinates=fixed("attention"),
+    coordinates=fixed("attention", first=1),
     min_size=8,
     asks="Inside the set, do genes that attend to each other lie closer together: more, or less, than in other sets?",
     formula="Pearson correlation over pairs i<j∈S of rank(A_ij + A_ji) and rank(cos_ij), A = mean attention of the block that "
-    "wrote the layer, ranks among all pairs of the universe cut to 12 bits; rounded to 2⁻²⁰",
+    "wrote the layer (0 for a pair that no cell held together), ranks among all pairs of the universe cut to 12 bits; "
+    "rounded to 2⁻²⁰",
     null_preserves="attention, similarity and how the two go together in the universe; the set size",
     assumes="labels exchangeable over genes (within strata)",
     source="Mantel 1967 inside a set, with permutation of genes",
     prepare=_prepare_attention,
     universe=False,
+    needs=frozenset({"attention"}),
 )

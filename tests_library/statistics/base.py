@@ -13,6 +13,8 @@ from ..engine.maxt import Alternative
 from ..spaces import Geometry
 from .coordinates import Coordinates
 
+Need = Literal["attention", "partner"]
+"""Mean attention between genes (an optional array of a cache), or another cache that the project names as partner."""
 EntityKind = Literal["gene_set", "gene_pairs", "edges"]
 NOUN: Mapping[EntityKind, str] = MappingProxyType({"gene_set": "genes", "gene_pairs": "pairs", "edges": "edges"})
 """What an entity is made of."""
@@ -133,6 +135,8 @@ class TestKind:
     """Exploration draws in stages and stops where the decision is clear (:func:`hyposcreen.tests_library.run.scan`)."""
     uses: Literal["", "grades", "signs"] = ""
     """What of an annotation's pairs or edges it reads besides who is joined to whom."""
+    needs: frozenset[Need] = frozenset()
+    """What a cache or project must bring (:data:`Need`); the grammar offers the kind nowhere else."""
     lacks: Lacks | None = None
     """What else than ``min_size`` it takes to make sense of an entity; where it says something, a row is ``untestable``."""
 

@@ -13,13 +13,15 @@ class Coordinates:
 
     ``singles(n_layers, n_axes)`` names every coordinate of one layer. ``banded``: the names start with ``SVk``, and the
     grammar also offers the lower and the higher half of the axes. ``spans``: one value is computed from several layers
-    together, so a hypothesis chooses no layer; every view then has the layer ``L0:L{last}``.
+    together, so a hypothesis chooses no layer; every view then has the layer ``L0:L{last}``. ``first``: the first layer that
+    has any view; blocks begin at layer 1, the input embedding is layer 0.
     """
 
     name: str
     singles: Callable[[int, int], tuple[str, ...]]
     banded: bool = False
     spans: bool = False
+    first: int = 0
 
 
 def windows(n_axes: int) -> tuple[tuple[int, int], ...]:
@@ -49,9 +51,9 @@ POLES = Coordinates("poles", _poles, banded=True)
 WINDOW = Coordinates("windows", _windows)
 
 
-def fixed(*names: str) -> Coordinates:
-    """The same named coordinates at every layer, whatever the cache: ``fixed("cosine")``."""
-    return Coordinates("layers", lambda _layers, _axes: names)
+def fixed(*names: str, first: int = 0) -> Coordinates:
+    """The same named coordinates at every layer from ``first`` on, whatever the cache: ``fixed("cosine")``."""
+    return Coordinates("layers", lambda _layers, _axes: names, first=first)
 
 
 def spanning(names: Callable[[int], tuple[str, ...]]) -> Coordinates:

@@ -19,7 +19,7 @@ from ..engine.similarity import UNIT_BITS, row_ranks, to_units
 from ..spaces import Geometry
 from .alignment import debiased_cka
 from .base import Entity, Prepared, TestKind, View, affine
-from .coordinates import Coordinates
+from .coordinates import fixed
 
 NEIGHBOURS = 10
 MIN_MEMBERS = 8
@@ -77,7 +77,7 @@ def partner_from_layers(
 
 def partners_of(geometry: Geometry) -> Mapping[str, Partner]:
     """Partners by name; none where a geometry was given none."""
-    found: Mapping[str, Partner] = getattr(geometry, "partners", {})
+    found: Mapping[str, Partner] = geometry.partners
     for name, partner in found.items():
         if len(partner.has) != geometry.n:
             raise ValueError(f"partner '{name}' describes {len(partner.has)} genes, the universe has {geometry.n}")
@@ -159,8 +159,8 @@ def _both_caches(geometry: Geometry, partner: Partner) -> NDArray[np.int32]:
     return np.stack([np.where(both, c >> 15, 0).astype(np.int32) for c in (*here, *there)], axis=2)
 
 
-PARTNERS = Coordinates("partners", lambda _layers, _axes: ())
-"""The names of the other caches, which the grammar is to supply; none until it does."""
+PARTNER = "partner"
+"""What views call the other cache of a project; its name and digest stand in the plan of the run."""
 
 CROSS_CACHE_NEIGHBOURS = TestKind(
     name="cross_cache_neighbours",
@@ -168,7 +168,8 @@ CROSS_CACHE_NEIGHBOURS = TestKind(
     entity="gene_set",
     alternative="two-sided",
     effect_unit="share of neighbours kept",
-    coordinates=PARTNERS,
+    coordinates=fixed(PARTNER),
+    needs=frozenset({"partner"}),
     min_size=5,
     asks="Do the genes of the set keep more, or fewer, of their nearest neighbours in another cache than other genes do?",
     formula="mean over members of |N_i ∩ N'_i| / k, N and N' the k = 10 nearest genes of gene i by cosine in this cache and "
@@ -189,7 +190,8 @@ CROSS_CACHE_CKA = TestKind(
     # Not two-sided: a set of which the partner has too little counts as 0, which must never look like a finding.
     alternative="greater",
     effect_unit="debiased CKA",
-    coordinates=PARTNERS,
+    coordinates=fixed(PARTNER),
+    needs=frozenset({"partner"}),
     min_size=8,
     asks="Is the set's similarity structure more alike in this cache and another than that of as many other genes?",
     formula="debiased CKA of the set's cosine matrices in this cache and in the partner at the same relative depth, over the "
