@@ -45,6 +45,7 @@ class Checkpoint:
         files: sha256 (hex) of each file read; empty for a model that came from no file.
         ignored: tensors that belong to unused heads.
         release: the known release whose bytes these are, or ``None``.
+        backend: which code runs the model, plain JSON values.
     """
 
     name: str
@@ -55,6 +56,12 @@ class Checkpoint:
     files: Mapping[str, str] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
     release: Release | None = None
+    backend: Mapping[str, Any] = field(default_factory=lambda: {"name": "hyposcreen"})
+
+    @property
+    def has_attention(self) -> bool:
+        """Whether attention can be read from the encoder."""
+        return bool(self.backend["name"] == "hyposcreen")
 
     @property
     def cls_id(self) -> int:

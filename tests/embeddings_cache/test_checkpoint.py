@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 torch = pytest.importorskip("torch", reason="checkpoints are torch files")
+torch.set_num_threads(1)  # tests run beside one another
 
 from hyposcreen.embeddings_cache import CacheError, releases  # noqa: E402
 from hyposcreen.embeddings_cache.checkpoint import load_checkpoint, random_init_like  # noqa: E402

@@ -3,6 +3,7 @@
 import pytest
 
 torch = pytest.importorskip("torch", reason="the encoder is a torch module")
+torch.set_num_threads(1)  # tests run beside one another
 
 from torch import nn  # noqa: E402
 

@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="extraction runs a torch model")
+torch.set_num_threads(1)  # tests run beside one another
 
 from hyposcreen.embeddings_cache import CacheError, find_cache, open_cache  # noqa: E402
 from hyposcreen.embeddings_cache import store as store_module  # noqa: E402
 from hyposcreen.embeddings_cache.cells import cells_from_counts, demo_cells  # noqa: E402
 from hyposcreen.embeddings_cache.checkpoint import Checkpoint, load_checkpoint  # noqa: E402
 from hyposcreen.embeddings_cache.encoder import Architecture, ScGPTEncoder  # noqa: E402
-from hyposcreen.embeddings_cache.extract import extract, gene_means, random_init_like  # noqa: E402
-from hyposcreen.embeddings_cache.recipes import Recipe, bin_counts  # noqa: E402
+from hyposcreen.embeddings_cache.extract import extract, random_init_like  # noqa: E402
+from hyposcreen.embeddings_cache.recipes import bin_counts  # noqa: E402
 
 SYMBOLS = tuple(f"GENE{i}X" for i in range(30))
 DEMO = store_module.SHIPPED["demo"].parent
@@ -59,22 +60,22 @@ def means_by_hand(checkpoint, cells):
         return total / seen[None, :, None], seen
 
 
-def test_means_equal_those_made_by_hand(checkpoint, cells):
+def test_means_equal_those_made_by_hand(tmp_path, checkpoint, cells):
     expected, seen = means_by_hand(checkpoint, cells)
-    means = gene_means(checkpoint, cells, Recipe())
-    np.testing.assert_array_equal(means.n_cells, seen)
-    assert means.empty_cells == 1
-    np.testing.assert_allclose(np.stack(means.layers), expected, atol=1e-5)
+    cache = extract(checkpoint, cells, tmp_path / "c")
+    np.testing.assert_array_equal(cache.genes.n_cells, seen)
+    assert cache.manifest["provenance"]["empty_cells"] == 1
+    np.testing.assert_allclose(np.stack(cache.layers), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("group_tokens", [1, 37, 100000])
-def test_grouping_of_cells_does_not_matter(checkpoint, cells, group_tokens):
-    usual = np.stack(gene_means(checkpoint, cells, Recipe()).layers)
-    other = np.stack(gene_means(checkpoint, cells, Recipe(), group_tokens=group_tokens).layers)
+def test_grouping_of_cells_does_not_matter(tmp_path, checkpoint, cells, group_tokens):
+    usual = np.stack(extract(checkpoint, cells, tmp_path / "a").layers)
+    other = np.stack(extract(checkpoint, cells, tmp_path / "b", group_tokens=group_tokens).layers)
     np.testing.assert_allclose(other, usual, atol=1e-6)
 
 
-def test_order_of_cells_and_genes_does_not_matter(checkpoint, cells):
+def test_order_of_cells_and_genes_does_not_matter(tmp_path, checkpoint, cells):
     rng = np.random.default_rng(1)
     table = np.zeros((cells.n_cells, cells.n_genes), dtype=int)
     for index in range(cells.n_cells):
@@ -82,8 +83,8 @@ def test_order_of_cells_and_genes_does_not_matter(checkpoint, cells):
         table[index, columns] = counts
     genes, order = rng.permutation(cells.n_genes), rng.permutation(cells.n_cells)
     mixed = cells_from_counts(table[order][:, genes], tuple(SYMBOLS[i] for i in genes), source="test")
-    usual, other = (gene_means(checkpoint, one, Recipe()) for one in (cells, mixed))
-    np.testing.assert_array_equal(other.n_cells, usual.n_cells[genes])
+    usual, other = (extract(checkpoint, one, tmp_path / str(i)) for i, one in enumerate((cells, mixed)))
+    np.testing.assert_array_equal(other.genes.n_cells, usual.genes.n_cells[genes])
     np.testing.assert_allclose(np.stack(other.layers), np.stack(usual.layers)[:, genes], atol=1e-6)
 
 
@@ -113,10 +114,12 @@ def test_manifest_says_what_was_read(tmp_path, checkpoint, cells):
     assert seen[-1] == (40, 40) and seen == sorted(seen)
 
 
-def test_a_gene_unknown_to_the_model_changes_nothing_for_the_others(checkpoint, cells):
+def test_a_gene_unknown_to_the_model_changes_nothing_for_the_others(tmp_path, checkpoint, cells):
     renamed = replace(cells, symbols=("UNKNOWN", *SYMBOLS[1:]))
     expected, _ = means_by_hand(checkpoint, without_gene(cells, 0))
-    np.testing.assert_allclose(np.stack(gene_means(checkpoint, renamed, Recipe()).layers), expected[:, 1:], atol=1e-5)
+    np.testing.assert_allclose(
+        np.stack(extract(checkpoint, renamed, tmp_path / "c").layers), expected[:, 1:], atol=1e-5
+    )
 
 
 def without_gene(cells, column):
