@@ -1,8 +1,11 @@
 """Exploration: registered hypotheses → results on genes A. The loop and a replay call the same function."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from ..hypotheses.spec import TestSpec
+from ..tests_library.catalogue import CATALOGUE
+from ..tests_library.rivals import FAMILY
 from .executor import AttemptLog, Executor
 from .ledger.records import Registered, RunOpened, Tested
 from .project import Project, Side
@@ -28,7 +31,7 @@ def explore(
 
 def explore_job(project: Project, plan: RunOpened, h: Registered) -> Job:
     """The exploratory job of a hypothesis: genes A, its own views, small enough to send."""
-    return project.job(
+    job = project.job(
         h.test,
         h.annotation,
         Side.EXPLORE,
@@ -38,3 +41,7 @@ def explore_job(project: Project, plan: RunOpened, h: Registered) -> Job:
         seed=plan.seed,
         vectors=False,
     )
+    if CATALOGUE[h.test].family != FAMILY:
+        return job
+    counts = project.studied_besides(h.annotation)
+    return replace(job, studied={name: tuple(column.tolist()) for name, column in counts.items()})

@@ -213,12 +213,11 @@ class Project:
         facts = self.facts(test, annotation)
         background = self.annotations[annotation].background
         rows, genes = self.rows(Side.EXPLORE, background), self.cache.genes
-        other = studied(self.annotations, self._entities, rows, without=annotation)
+        other = self.studied_besides(annotation)
         covariates = {
             "expression": log(1.0 + genes.mean_expression[rows]),
             "detection": genes.detection[rows],
-            "other annotations": other.annotations.astype(np.float64),
-            "other degree": other.degree.astype(np.float64),
+            **{name: counts.astype(np.float64) for name, counts in other.items()},
         }
         touched = np.array([gene for gene, _ in carriers(facts)], dtype=np.int64)
         found = {null: balance(rule, touched, covariates) for null, rule in self._exchanges[background].items()}
@@ -231,6 +230,12 @@ class Project:
             else "",
             "notes": list(notes(facts)),
         }
+
+    def studied_besides(self, annotation: str) -> dict[str, NDArray[np.int64]]:
+        """How many other annotations name each gene of genes A, and its partners in other pairs and edges: int64 [n] each."""
+        rows = self.rows(Side.EXPLORE, self.annotations[annotation].background)
+        other = studied(self.annotations, self._entities, rows, without=annotation)
+        return {"other annotations": other.annotations, "other degree": other.degree}
 
     @cached_property
     def _exchanges(self) -> Mapping[str | None, Mapping[str, Exchange]]:

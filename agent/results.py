@@ -63,6 +63,7 @@ def explored(hypothesis: Registered, outcome: Outcome, checks: Mapping[str, Any]
         null_mean=best["null_mean"],
         effect_unit=CATALOGUE[hypothesis.test].effect_unit,
         min_effect=POWER_Z * best["null_sd"],
+        **_beside(outcome.value, subset["best"]),
         companions={
             name: {"k": s["k"], "m": mm, "p_scan": p_by_null[name], "statistic_hex": float(s["statistic"]).hex()}
             for name, (mm, s) in nulls.items()
@@ -70,6 +71,21 @@ def explored(hypothesis: Registered, outcome: Outcome, checks: Mapping[str, Any]
         views=tuple({k: v for k, v in view.items() if k != "null_sd"} for view in subset["views"]),
         checks=checks or {},
     )
+
+
+def _beside(value: Mapping[str, Any], best: str) -> dict[str, Any]:
+    """The interval and the baselines at the best view, as fields of :class:`Tested`."""
+    found = value["intervals"][best]
+    known = found["missing"] == ""
+    return {
+        "effect_low": found["low"],
+        "effect_high": found["high"],
+        "interval_level": found["level"] if known else None,
+        "interval_method": found["method"],
+        "interval_units": found["units"],
+        "interval_missing": found["missing"],
+        "baselines": value["baselines"][best],
+    }
 
 
 def best_view(subset: Mapping[str, Any]) -> Mapping[str, Any]:

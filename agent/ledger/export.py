@@ -27,13 +27,15 @@ COLUMNS: tuple[str, ...] = tuple(f.name for f in fields(Row))
 
 HEAD_COLUMNS = ("ledger_seq", "ledger_head", "ledger_content_head")
 
+_NESTED = ("spec", "views", "checks", "baselines", "companions")
 _PROSE = ("claim", "rationale", "reason", "family", "annotation")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _DTYPES = {
-    **dict.fromkeys(("iteration", "k", "m", "n_genes", "n_entity", "attempts"), "Int64"),
+    **dict.fromkeys(("iteration", "k", "m", "n_genes", "n_entity", "attempts", "interval_units"), "Int64"),
     **dict.fromkeys(
         ("statistic", "effect", "null_mean", "p_raw", "p_scan", "q_bh", "q_by", "p_holm", "p_confirm",
-         "p_confirm_adj", "p_u_adj", "p_h_adj", "prior", "min_effect", "level_lond", "level_saffron", "e_value"),
+         "p_confirm_adj", "p_u_adj", "p_h_adj", "prior", "min_effect", "level_lond", "level_saffron", "e_value", "effect_low",
+         "effect_high", "interval_level"),
         "float64",
     ),
     "promoted": "bool",
@@ -67,7 +69,7 @@ def write_jsonl(rows: Iterable[Row], head: Head, out: TextIO) -> None:
 
 
 def write_csv(rows: Iterable[Row], head: Head, out: TextIO) -> None:
-    """CSV with a header line; ``spec`` and ``views`` as JSON text, unknown values empty.
+    """CSV with a header line; nested values as JSON text, unknown values empty.
 
     Open ``out`` with ``newline=""``. Words a proposer chose that a spreadsheet would run as a formula (``=``, ``+``,
     ``-``, ``@`` first) get a leading apostrophe; JSON and JSON lines hold them unchanged.
@@ -111,7 +113,7 @@ def _line(value: Mapping[str, Any]) -> str:
 
 
 def _nested(values: Mapping[str, Any]) -> dict[str, str]:
-    return {name: canonical_json(values[name]) for name in ("spec", "views")}
+    return {name: canonical_json(values[name]) for name in _NESTED}
 
 
 def _defused(text: str) -> str:

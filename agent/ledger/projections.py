@@ -55,7 +55,7 @@ def _attempt_ended(record: r.AttemptEnded) -> list[tuple[str, Row]]:
 
 
 def _result(record: r.Tested) -> list[tuple[str, Row]]:
-    row = _values(record) | _as_json(record, "companions", "checks")
+    row = _values(record) | _as_json(record, "baselines", "companions", "checks")
     row["null_name"] = row.pop("null")
     views = [_values(r.ViewNumbers.from_content(view)) for view in row.pop("views")]
     return [("result", row)] + [

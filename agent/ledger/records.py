@@ -220,6 +220,21 @@ class Tested(Record):
     effect_unit: str = ""
     min_effect: float = 0.0
     """Minimum detectable effect at this size (80 % power, level 0.05 at one view), normal approximation."""
+    effect_low: float | None = None
+    """Lower end of the interval of the effect at the best view, on genes A; ``None`` without one. It describes how far the
+    effect would move with other families or regulators; the choice of the view is not in it, and it decides nothing."""
+    effect_high: float | None = None
+    interval_level: float | None = None
+    """Nominal coverage, for example .95."""
+    interval_method: str = ""
+    """``delong``, ``family_jackknife`` …; see ``tests_library/uncertainty.py``. Empty without an interval."""
+    interval_units: int = 0
+    """Clusters, or groups of clusters, that were left out or drawn."""
+    interval_missing: str = ""
+    """Why there is no interval: ``few_clusters``, ``size_dependent`` … Empty with one, and for a row without a result."""
+    baselines: Mapping[str, float] = field(default_factory=dict)
+    """Of a classifier: AUROC without the embedding, by block (``norm``, ``expression and detection``, ``degree``), on the
+    folds of the row. Printed only."""
     companions: Mapping[str, Any] = field(default_factory=dict)
     """Null name → ``{"k", "m", "p_scan", "statistic_hex"}``."""
     views: tuple[Mapping[str, Any], ...] = ()
@@ -403,4 +418,12 @@ class Row:
     e_value: float | None = None
     """p_scan calibrated, 1 / (2·√p_scan): e-values of a run may be averaged. Printed only, exploratory like q_bh."""
     checks: Mapping[str, Any] = field(default_factory=dict)
-    """See :class:`Tested`."""
+    """See :class:`Tested`, as for all that follow."""
+    effect_low: float | None = None
+    effect_high: float | None = None
+    interval_level: float | None = None
+    interval_method: str | None = None
+    interval_units: int | None = None
+    interval_missing: str | None = None
+    baselines: Mapping[str, float] = field(default_factory=dict)
+    companions: Mapping[str, Any] = field(default_factory=dict)

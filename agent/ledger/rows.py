@@ -114,14 +114,16 @@ _FROM_HYPOTHESIS = (
 )  # fmt: skip
 _COUNTS = ("k", "m", "p_raw", "p_scan")
 _DRAWN = ("statistic", "effect", "null_mean")
-_WORDS = ("effect_unit", "best_view", "statistic_hex")
+_WORDS = ("effect_unit", "best_view", "statistic_hex", "interval_method", "interval_missing")
+_ENDS = ("effect_low", "effect_high", "interval_level")
+_NESTED = ("checks", "baselines", "companions")
 
 
 def _numbers(result: Columns | None) -> dict[str, Any]:
     """What the exploratory result says. Without draws (m = 0) k is 0 and p is (0 + 1) / (0 + 1) = 1, and there is no effect."""
     if result is None:
-        names = (*_COUNTS, *_DRAWN, *_WORDS, "null", "n_genes", "n_entity", "min_effect")
-        return dict.fromkeys(names, None) | {"reason": "", "checks": {}}
+        names = (*_COUNTS, *_DRAWN, *_WORDS, *_ENDS, "interval_units", "null", "n_genes", "n_entity", "min_effect")
+        return dict.fromkeys(names, None) | {"reason": "", **{name: {} for name in _NESTED}}
     return {
         **{name: result[name] for name in _COUNTS},
         **{name: result[name] if result["m"] > 0 else None for name in _DRAWN},
@@ -131,7 +133,9 @@ def _numbers(result: Columns | None) -> dict[str, Any]:
         "n_entity": result["n_entity"],
         "min_effect": result["min_effect"] or None,
         "reason": result["reason"],
-        "checks": json.loads(result["checks"]),
+        **{name: result[name] for name in _ENDS},
+        "interval_units": result["interval_units"] or None,
+        **{name: json.loads(result[name]) for name in _NESTED},
     }
 
 

@@ -17,7 +17,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """``PRAGMA user_version``. It grows when a projection changes; an older file is rebuilt when opened for writing."""
 
 APPLICATION_ID = 0x48795363
@@ -100,6 +100,8 @@ RESULT = _projection(
     "result", _hypothesis(), _text("status"), _text("reason"), _int("n_genes"), _int("n_entity"), _text("null_name"),
     _int("m"), _int("k"), _real("p_scan"), _real("p_raw"), _real("statistic"), _text("statistic_hex"),
     _text("best_view"), _real("effect"), _real("null_mean"), _text("effect_unit"), _real("min_effect"),
+    _real("effect_low", nullable=True), _real("effect_high", nullable=True), _real("interval_level", nullable=True),
+    _text("interval_method"), _int("interval_units"), _text("interval_missing"), _text("baselines"),
     _text("companions"), _text("checks"), UniqueConstraint("id"), CheckConstraint("k BETWEEN 0 AND m", name="k_counts_draws"),
     *_probability("p_scan", "p_raw"),
 )  # fmt: skip

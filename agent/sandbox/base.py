@@ -50,8 +50,11 @@ class Job:
     m: int
     seed: int
     n_axes: int
+    studied: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Counts of other annotations and partners of each gene, by name: what baselines of a classifier need."""
     vectors: bool = False
-    """Also return the maxima over all arrangements (the look needs them, exploration does not)."""
+    """Also return the maxima over all arrangements (the look needs them, exploration does not). Without them: intervals and
+    baselines at the best views."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types."""
@@ -59,7 +62,8 @@ class Job:
             "name": self.name, "cache_path": self.cache_path, "cache_digest": self.cache_digest,
             "universe": list(self.universe), "load": list(self.load), "test": self.test, "entity": dict(self.entity),
             "subsets": {k: list(v) for k, v in self.subsets.items()}, "nulls": list(self.nulls),
-            "m": self.m, "seed": self.seed, "n_axes": self.n_axes, "vectors": self.vectors,
+            "m": self.m, "seed": self.seed, "n_axes": self.n_axes,
+            "studied": {k: list(v) for k, v in self.studied.items()}, "vectors": self.vectors,
         }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,9 +23,11 @@ from numpy.typing import NDArray
 from ...embeddings_cache.families import gene_families
 from ...embeddings_cache.store import Cache, open_cache
 from ...tests_library.catalogue import CATALOGUE, scanned_views
+from ...tests_library.rivals import rival_aurocs
 from ...tests_library.run import Covariates, NullScan, scan
 from ...tests_library.spaces import Geometry
-from ...tests_library.statistics.base import Entity
+from ...tests_library.statistics.base import Entity, TestKind
+from ...tests_library.uncertainty import effect_intervals
 
 HEADER = struct.Struct("<QQ")
 _GEOMETRIES = 4
@@ -40,7 +42,10 @@ class Bench:
         self._geometries: OrderedDict[tuple[str, tuple[int, ...], int], tuple[Geometry, Covariates]] = OrderedDict()
 
     def answer(self, job: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, NDArray[np.float64]]]:
-        """Numbers of one job: ``{"size", "n", "nulls": {null: {m, broken, subsets: {name: {...}}}}}`` and vectors."""
+        """Numbers of one job: ``{"size", "n", "nulls": {null: {m, broken, subsets: {name: {...}}}}}`` and vectors.
+
+        A job that wants no vectors also gets ``intervals`` and ``baselines``, by best view.
+        """
         geometry, covariates = self._geometry(job)
         kind = CATALOGUE[job["test"]]
         entity = entity_from_json(job["entity"])
@@ -60,7 +65,9 @@ class Bench:
             staged=kind.staged and not job["vectors"],  # joint maxima need every hypothesis at the same draws
         )
         value = {"size": entity.size, "n": geometry.n, "nulls": {s.null: _null_json(s) for s in scans}}
-        return value, _vectors(scans) if job["vectors"] else {}
+        if job["vectors"]:
+            return value, _vectors(scans)
+        return value | _beside(job, geometry, kind, entity, scans), {}
 
     def forget_arrangements(self) -> None:
         """Drop every bank: the labels of the next jobs are others, and matched banks depend on them (audits)."""
@@ -125,6 +132,17 @@ def _null_json(one: NullScan) -> dict[str, Any]:
             for name, subset in one.subsets.items()
         },
     }  # fmt: skip
+
+
+def _beside(
+    job: Mapping[str, Any], geometry: Geometry, kind: TestKind, entity: Entity, scans: tuple[NullScan, ...]
+) -> dict[str, Any]:
+    """What is printed beside a row and decides nothing: the interval of the effect, and what rivals of a classifier reach."""
+    best = sorted({subset.best for one in scans for subset in one.subsets.values()}, key=lambda view: view.name)
+    intervals = effect_intervals(geometry, kind, entity, best, job["seed"])
+    studied = {name: np.array(counts, dtype=np.int64) for name, counts in job["studied"].items()}
+    rivals = {view.name: rival_aurocs(geometry, kind, entity, view, studied) for view in best}
+    return {"intervals": {view.name: asdict(found) for view, found in intervals.items()}, "baselines": rivals}
 
 
 def _vectors(scans: tuple[NullScan, ...]) -> dict[str, NDArray[np.float64]]:

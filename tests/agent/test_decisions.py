@@ -139,7 +139,13 @@ def numbers(k: int, statistic: float, broken: bool = False) -> dict[str, Any]:
 
 
 def outcome(**nulls: Any) -> Outcome:
-    return Outcome("ok", 0.1, value={"n": 50, "size": 7, "nulls": nulls})
+    interval = {"low": 0.3, "high": 0.5, "level": 0.95, "method": "family_jackknife", "units": 6, "missing": ""}
+    none = {"low": None, "high": None, "level": 0.95, "method": "", "units": 0, "missing": "few_clusters"}
+    value = {
+        "n": 50, "size": 7, "nulls": nulls, "intervals": {"L1·cosine": interval, "L0·cosine": none},
+        "baselines": {"L1·cosine": {"norm": 0.6}, "L0·cosine": {}},
+    }  # fmt: skip
+    return Outcome("ok", 0.1, value=value)
 
 
 def test_the_null_with_the_largest_p_speaks_for_the_row() -> None:
@@ -151,6 +157,17 @@ def test_the_null_with_the_largest_p_speaks_for_the_row() -> None:
     assert tested.companions["gene_label"] == {"k": 0, "m": 99, "p_scan": 0.01, "statistic_hex": (3.0).hex()}
     assert tested.min_effect == pytest.approx((1.96 + 0.8416) * 0.1, rel=1e-3)
     assert all("null_sd" not in view for view in tested.views)
+    assert (tested.effect_low, tested.effect_high, tested.interval_level, tested.interval_units) == (0.3, 0.5, 0.95, 6)
+    assert (tested.interval_method, tested.interval_missing) == ("family_jackknife", "")
+    assert tested.baselines == {"norm": 0.6}
+
+
+def test_a_row_without_an_interval_says_why() -> None:
+    chosen = numbers(4, 2.5)
+    chosen["subsets"]["H1"]["best"] = "L0·cosine"
+    tested = res.explored(row("H1"), outcome(gene_label=chosen, stratified=chosen, family_block=chosen))
+    assert (tested.effect_low, tested.effect_high, tested.interval_level, tested.interval_method) == (None,) * 3 + ("",)
+    assert tested.interval_missing == "few_clusters"
 
 
 @pytest.mark.parametrize("kind", ["error", "timeout", "memory", "crash"])
