@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import CacheError
+
+MAX_COUNT = 2**31 - 1
+"""Largest count that is stored."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Cells:
             table holds only some of the measured genes.
         labels: cell labels such as cell types, length ``n_cells``, or empty.
         provenance: plain JSON values that say where the cells came from.
+        obs: further labels by name, each of length ``n_cells``; what cells can be selected by.
     """
 
     values: NDArray[np.int32]
@@ -36,6 +39,7 @@ class Cells:
     library_size: NDArray[np.float64]
     labels: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    obs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def n_cells(self) -> int:
@@ -66,6 +70,22 @@ class Cells:
         span = slice(int(self.offsets[index]), int(self.offsets[index + 1]))
         return self.columns[span], self.values[span]
 
+    def select(self, rows: NDArray[np.int64], **facts: Any) -> Cells:
+        """Return the cells ``rows`` (increasing); ``facts`` are added to the provenance."""
+        lengths = np.diff(self.offsets)[rows]
+        starts = np.repeat(self.offsets[rows] - np.concatenate([[0], np.cumsum(lengths)[:-1]]), lengths)
+        kept = (np.arange(int(lengths.sum())) + starts).astype(np.int64)
+        return Cells(
+            values=self.values[kept],
+            columns=self.columns[kept],
+            offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+            symbols=self.symbols,
+            library_size=self.library_size[rows],
+            labels=tuple(self.labels[row] for row in rows) if self.labels else (),
+            provenance={**self.provenance, **facts},
+            obs={name: tuple(column[row] for row in rows) for name, column in self.obs.items()},
+        )
+
     def gene_summary(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return ``(mean log1p counts per 10,000, detected fraction)`` over all cells, float64 ``[n_genes]`` each."""
         per_count = np.repeat(1e4 / np.maximum(self.library_size, 1.0), np.diff(self.offsets))
@@ -83,6 +103,7 @@ def cells_from_counts(
     labels: tuple[str, ...] = (),
     library_size: NDArray[np.float64] | None = None,
     provenance: Mapping[str, Any] | None = None,
+    obs: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Cells:
     """Check a dense or SciPy-sparse count matrix ``[cells, genes]`` and wrap it.
 
@@ -93,6 +114,7 @@ def cells_from_counts(
         labels: one label per cell, or empty.
         library_size: counts per cell over all measured genes; the row sums when not given.
         provenance: plain JSON values kept in the cache manifest.
+        obs: further labels by name, one per cell each.
 
     Raises:
         CacheError: for negative, fractional or non-finite entries, a shape that does not fit, or repeated symbols.
@@ -102,7 +124,7 @@ def cells_from_counts(
     table = sparse.csr_matrix(matrix)
     table.sum_duplicates()
     table.eliminate_zeros()
-    _check_counts(np.asarray(table.data), source)
+    check_counts(np.asarray(table.data), source)
     if table.shape[1] != len(symbols):
         raise CacheError(f"{source} has {table.shape[1]} columns but {len(symbols)} gene symbols: give one per column.")
     if len(set(symbols)) != len(symbols):
@@ -119,11 +141,15 @@ def cells_from_counts(
         library_size=row_sums if library_size is None else np.asarray(library_size, dtype=np.float64),
         labels=labels,
         provenance=dict(provenance or {"source": source}),
+        obs=dict(obs or {}),
     )
 
 
-def _check_counts(data: NDArray[Any], source: str) -> None:
-    mend = "give raw counts, for example with layer='counts' or by saving them in X before normalising."
+GIVE_COUNTS = "give raw counts, for example with layer='counts' or by saving them in X before normalising."
+
+
+def check_counts(data: NDArray[Any], source: str, mend: str = GIVE_COUNTS) -> None:
+    """Raise ``CacheError`` unless all entries are whole, non-negative and small enough to be counts."""
     if not np.isfinite(data).all():
         raise CacheError(f"{source} holds a value that is not finite: {mend}")
     if data.size and float(data.min()) < 0:
@@ -131,6 +157,8 @@ def _check_counts(data: NDArray[Any], source: str) -> None:
     fractional = data[data != np.round(data)]
     if fractional.size:
         raise CacheError(f"{source} holds {float(fractional[0]):g}, which is no whole number of molecules: {mend}")
+    if data.size and float(data.max()) > MAX_COUNT:
+        raise CacheError(f"{source} holds {float(data.max()):g}, more than any cell has molecules: {mend}")
 
 
 def demo_cells() -> Cells:
@@ -163,39 +191,5 @@ def demo_cells() -> Cells:
             "origin": "10x Genomics, Fresh 68k PBMCs (Donor A)",
             "licence": "CC BY 4.0",
         },
-    )
-
-
-def cells_from_h5ad(path: str | Path, layer: str | None = None, symbol_column: str | None = None) -> Cells:
-    """Read raw counts from an AnnData file (needs anndata, which scanpy brings).
-
-    Args:
-        path: the ``.h5ad`` file.
-        layer: the layer that holds raw counts; ``X`` when not given.
-        symbol_column: column of ``var`` with gene symbols; the index of ``var`` when not given.
-
-    Raises:
-        CacheError: if the file, layer or column is missing, or the values are not whole, non-negative counts.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise CacheError(f"{path} does not exist: give the path of an .h5ad file.")
-    try:
-        import anndata
-    except ImportError as error:
-        raise CacheError(f"{path} needs the package anndata to be read: pip install scanpy.") from error
-    try:
-        data = anndata.read_h5ad(path)
-    except (OSError, KeyError, ValueError) as error:
-        raise CacheError(f"{path} cannot be read as .h5ad ({error}): save it again with anndata.") from error
-    if layer is not None and layer not in data.layers:
-        raise CacheError(f"{path} has no layer '{layer}': choose one of {', '.join(data.layers) or 'X only'}.")
-    if symbol_column is not None and symbol_column not in data.var:
-        raise CacheError(f"{path} has no var column '{symbol_column}': choose one of {', '.join(data.var)}.")
-    names = data.var_names if symbol_column is None else data.var[symbol_column]
-    return cells_from_counts(
-        data.X if layer is None else data.layers[layer],
-        tuple(str(name) for name in names),
-        source=str(path) if layer is None else f"{path} (layer '{layer}')",
-        provenance={"source": path.name, "layer": layer or "X"},
+        obs={"bulk_labels": tuple(str(label) for label in data.obs["bulk_labels"])},
     )

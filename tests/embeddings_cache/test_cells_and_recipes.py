@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hyposcreen.embeddings_cache import CacheError
-from hyposcreen.embeddings_cache.cells import cells_from_counts, cells_from_h5ad
+from hyposcreen.embeddings_cache.cells import cells_from_counts
 from hyposcreen.embeddings_cache.recipes import Recipe, bin_counts, hashed_uniform, named_recipe, tokens_of_cell
 
 COUNTS = np.array([[0, 3, 1, 0], [5, 0, 0, 0], [0, 0, 0, 0], [1, 1, 2, 0]])
@@ -49,30 +49,6 @@ def test_repeated_symbols_and_missing_labels_are_refused():
         cells_from_counts(COUNTS, ("A", "B", "A", "D"), source="test")
     with pytest.raises(CacheError, match="4 cells but 2 labels"):
         cells_from_counts(COUNTS, SYMBOLS, source="test", labels=("x", "y"))
-
-
-def test_h5ad_with_counts_in_a_layer(tmp_path):
-    anndata = pytest.importorskip("anndata", reason="writes the .h5ad file")
-    data = anndata.AnnData(np.log1p(COUNTS).astype(np.float32))
-    data.var_names = list(SYMBOLS)
-    data.var["name"] = ["W", "X", "Y", "Z"]
-    data.layers["counts"] = COUNTS.astype(np.float32)
-    path = tmp_path / "cells.h5ad"
-    data.write_h5ad(path)
-    with pytest.raises(CacheError, match=r"cells\.h5ad holds .* give raw counts"):
-        cells_from_h5ad(path)
-    with pytest.raises(CacheError, match="no layer 'raw': choose one of counts"):
-        cells_from_h5ad(path, layer="raw")
-    with pytest.raises(CacheError, match="no var column 'symbol': choose one of name"):
-        cells_from_h5ad(path, layer="counts", symbol_column="symbol")
-    read = cells_from_h5ad(path, layer="counts", symbol_column="name")
-    assert read.symbols == ("W", "X", "Y", "Z")
-    assert list(read.cell(0)[1]) == [3, 1]
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(CacheError, match=r"cells\.h5ad cannot be read"):
-        cells_from_h5ad(path)
-    with pytest.raises(CacheError, match=r"none\.h5ad does not exist"):
-        cells_from_h5ad(tmp_path / "none.h5ad")
 
 
 def test_bins_of_distinct_values_cover_the_range():
