@@ -20,6 +20,8 @@ class Config:
 
     cache: str = "demo"
     """Name of a cache, or the path of its folder."""
+    partner: str = ""
+    """Another cache to compare with, by name or path; empty: none, and tests that need one are not offered."""
     annotations: str = "demo"
     """``demo``, or the path of a folder with an ``annotations.toml``."""
     proposer: str = "offline"

@@ -227,8 +227,7 @@ def check_inputs(project: Project, plan: RunOpened) -> None:
 
 
 def _plan(project: Project) -> RunOpened:
-    c, cache = project.config, project.cache
-    usable = int(cache.genes.usable.sum())
+    c = project.config
     return RunOpened(
         seed=c.seed,
         iterations=c.iterations,
@@ -241,10 +240,7 @@ def _plan(project: Project) -> RunOpened:
         permutations_look=c.permutations_look,
         max_promoted=c.max_promoted,
         promote_p=c.promote_p,
-        cache={
-            "name": cache.name, "digest": cache.digest, "genes": cache.n_genes, "masked": cache.n_genes - usable,
-            "layers": cache.n_layers, "dim": cache.dim,
-        },
+        cache=project.cache_facts(),
         annotations=tuple(
             {
                 "name": a.name, "kind": a.kind, "role": a.role, "digest": a.digest, "background": a.background,

@@ -28,6 +28,7 @@ from ..hypotheses.annotations import (
     load_annotations,
     resolve,
 )
+from ..hypotheses.canonical import sha256_of
 from ..hypotheses.grammar import Grammar, make_grammar
 from ..hypotheses.spec import TestSpec
 from ..hypotheses.studied import studied
@@ -36,10 +37,13 @@ from ..tests_library.balance import THRESHOLD, balance
 from ..tests_library.catalogue import CATALOGUE, companion_nulls
 from ..tests_library.engine.elementary import log
 from ..tests_library.nulls import NULLS, Exchange, exchange, study_load
+from ..tests_library.statistics.base import Need
 from .config import LEDGER_NAME, Config
 from .errors import UserError
 from .sandbox.base import Job
 
+MIN_COMMON = 50
+"""Usable genes that a partner must share with the cache."""
 MUST_BALANCE = ("expression", "detection")
 """Covariates in which the genes of a row must be like those that stand in for them."""
 
@@ -65,7 +69,8 @@ class Project:
     missing: Mapping[str, tuple[str, ...]]
     """Annotation → symbols it names that this cache cannot test."""
     _entities: Mapping[str, Any]
-
+    partner: Cache | None = None
+    """Another cache to compare with (setting ``partner``)."""
     _loads: dict[tuple[Side, str | None], NDArray[np.int64]] = field(default_factory=dict)
 
     @property
@@ -90,8 +95,34 @@ class Project:
             raise UserError(f"with these settings no row could ever be confirmed: {hopeless.sentence}")
         testable = {names: finding is None for names, finding in findings.items()}
         return make_grammar(
-            tuple(self.annotations.values()), self.cache.digest, self.cache.n_layers, self.cache.dim, testable
+            tuple(self.annotations.values()),
+            self.cache.digest,
+            self.cache.n_layers,
+            self.cache.dim,
+            testable,
+            self.brings,
         )
+
+    @property
+    def brings(self) -> dict[Need, str]:
+        """What some test kinds need and this project has → its digest."""
+        found: dict[Need, str] = {} if self.partner is None else {"partner": self.partner.digest}
+        if {"attention", "attention_rows"} <= set(self.cache.extras):
+            files = self.cache.manifest["files"]
+            found["attention"] = sha256_of([files["attention.npy"], files["attention_rows.npy"]])
+        return found
+
+    def cache_facts(self) -> dict[str, Any]:
+        """The cache, and the partner where there is one, as a run freezes them."""
+        cache = self.cache
+        usable = int(cache.genes.usable.sum())
+        facts: dict[str, Any] = {
+            "name": cache.name, "digest": cache.digest, "genes": cache.n_genes, "masked": cache.n_genes - usable,
+            "layers": cache.n_layers, "dim": cache.dim,
+        }  # fmt: skip
+        if self.partner is not None:
+            facts["partner"] = f"{self.partner.name} {self.partner.digest}"
+        return facts
 
     def finding(self, spec: TestSpec) -> Finding | None:
         """Why a spec may not be tested, or ``None``."""
@@ -173,6 +204,7 @@ class Project:
             m=m,
             seed=seed,
             n_axes=self.grammar.n_axes,
+            partner=None if self.partner is None else (str(self.partner.path.resolve()), self.partner.digest),
             vectors=vectors,
         )
 
@@ -289,6 +321,7 @@ def open_project(
         annotations = load_annotations(find_annotations(config.annotations, folder))
         index = index_symbols(cache.genes.symbol)
         entities = {a.name: resolve(a, index, cache.genes.usable, cache_name=cache.name) for a in annotations}
+        partner = _partner(config.partner, folder, cache) if config.partner else None
     except (CacheError, AnnotationError) as error:
         raise UserError(str(error)) from None
     if split is None:
@@ -303,7 +336,26 @@ def open_project(
         split=split,
         missing={name: tuple(e.missing) + tuple(e.masked) for name, e in entities.items()},
         _entities=entities,
+        partner=partner,
     )
+
+
+def _partner(name: str, folder: Path, cache: Cache) -> Cache:
+    """The cache to compare with; :class:`UserError` where there is nothing to compare."""
+    partner = open_cache(find_cache(name, folder))
+    if partner.digest == cache.digest:
+        raise UserError(f"partner = '{name}' is the cache '{cache.name}' itself; name another cache, or leave it empty")
+    common = _usable(partner) & _usable(cache)
+    if len(common) < MIN_COMMON:
+        raise UserError(
+            f"partner '{name}' shares {len(common)} usable genes with cache '{cache.name}', by symbol; a comparison needs "
+            f"{MIN_COMMON} or more, so name another cache, or leave it empty"
+        )
+    return partner
+
+
+def _usable(cache: Cache) -> set[str]:
+    return {symbol for symbol, usable in zip(cache.genes.symbol, cache.genes.usable, strict=True) if usable}
 
 
 def _cells_digest(cache: Cache) -> str | None:

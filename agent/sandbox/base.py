@@ -52,6 +52,8 @@ class Job:
     n_axes: int
     studied: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     """Counts of other annotations and partners of each gene, by name: what baselines of a classifier need."""
+    partner: tuple[str, str] | None = None
+    """Path and digest of the cache to compare with, where the project names one."""
     vectors: bool = False
     """Also return the maxima over all arrangements (the look needs them, exploration does not). Without them: intervals and
     baselines at the best views."""
@@ -63,6 +65,7 @@ class Job:
             "universe": list(self.universe), "load": list(self.load), "test": self.test, "entity": dict(self.entity),
             "subsets": {k: list(v) for k, v in self.subsets.items()}, "nulls": list(self.nulls),
             "m": self.m, "seed": self.seed, "n_axes": self.n_axes,
+            "partner": None if self.partner is None else list(self.partner),
             "studied": {k: list(v) for k, v in self.studied.items()}, "vectors": self.vectors,
         }  # fmt: skip
 

@@ -28,6 +28,7 @@ from ...tests_library.run import Covariates, NullScan, scan
 from ...tests_library.spaces import Geometry
 from ...tests_library.statistics.base import Entity, TestKind
 from ...tests_library.uncertainty import effect_intervals
+from .brought import bring
 
 HEADER = struct.Struct("<QQ")
 _GEOMETRIES = 4
@@ -39,7 +40,7 @@ class Bench:
 
     def __init__(self) -> None:
         self._caches: dict[str, tuple[Cache, tuple[str, ...], dict[Any, Any]]] = {}
-        self._geometries: OrderedDict[tuple[str, tuple[int, ...], int], tuple[Geometry, Covariates]] = OrderedDict()
+        self._geometries: OrderedDict[tuple[Any, ...], tuple[Geometry, Covariates]] = OrderedDict()
 
     def answer(self, job: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, NDArray[np.float64]]]:
         """Numbers of one job: ``{"size", "n", "nulls": {null: {m, broken, subsets: {name: {...}}}}}`` and vectors.
@@ -48,6 +49,9 @@ class Bench:
         """
         geometry, covariates = self._geometry(job)
         kind = CATALOGUE[job["test"]]
+        if kind.needs:
+            partner = self._cache(*job["partner"])[0] if job["partner"] else None
+            bring(geometry, kind, self._cache(job["cache_path"], job["cache_digest"])[0], partner)
         entity = entity_from_json(job["entity"])
         subsets = {
             name: scanned_views(kind, geometry.n_layers, geometry.n_axes, layers, coordinates)
@@ -76,7 +80,7 @@ class Bench:
 
     def _geometry(self, job: Mapping[str, Any]) -> tuple[Geometry, Covariates]:
         path, universe = job["cache_path"], tuple(job["universe"])
-        name = (path, universe, job["n_axes"])
+        name = (path, universe, job["n_axes"], tuple(job["partner"] or ()))
         if name not in self._geometries:
             cache, families, shared = self._cache(path, job["cache_digest"])
             rows = np.array(universe, dtype=np.int64)
