@@ -60,12 +60,16 @@ def init(
 @app.command()
 def run(
     project: Folder = HERE,
-    iterations: Annotated[int | None, typer.Option(help="Declared iterations; then the one look.")] = None,
+    iterations: Annotated[int | None, typer.Option(help="Declared iterations; then the last look.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of split, permutations and offline proposer.")] = None,
     proposer: Annotated[str | None, typer.Option(help="Who proposes: offline.")] = None,
     cache: Annotated[str | None, typer.Option(help="Cache name or folder.")] = None,
     annotations: Annotated[str | None, typer.Option(help="'demo' or a folder with annotations.toml.")] = None,
     per_iteration: Annotated[int | None, typer.Option(help="Hypotheses an iteration.")] = None,
+    looks: Annotated[
+        int | None,
+        typer.Option(help="Looks at the sealed genes; each before the last shows one count, later ones pay."),
+    ] = None,
     alpha: Annotated[float | None, typer.Option(help="P(any false confirmation) of the run.")] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes; 0 = one a core.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
@@ -78,7 +82,7 @@ def run(
 
     flags = {
         "iterations": iterations, "seed": seed, "proposer": proposer, "cache": cache, "annotations": annotations,
-        "per_iteration": per_iteration, "alpha": alpha, "workers": workers,
+        "per_iteration": per_iteration, "looks": looks, "alpha": alpha, "workers": workers,
     }  # fmt: skip
     try:
         summary = run_campaign(project, flags, Progress(quiet))
@@ -115,6 +119,11 @@ def status(project: Folder = HERE, as_json: AsJson = False) -> None:
         return _json(facts)
     _say(f"phase      {facts['phase']}, {facts['iterations_done']} of {facts['iterations']} iterations")
     _say(f"rows       {facts['rows']} hypotheses, {facts['rejected']} proposals rejected, {facts['promoted']} promoted")
+    for shown in facts["looks_counted"]:
+        _say(
+            f"look       {shown['look']} of {facts['looks']}: {shown['confirmed']} of {shown['rows']} rows confirmed "
+            f"({shown['bits']:.2f} bits shown, which later looks pay for)"
+        )
     _say(f"verdicts   {', '.join(f'{n} {v}' for v, n in facts['verdicts'].items()) or 'none yet'}")
     _say(f"head       {facts['head']['seq']}:{facts['head']['hash']}")
     return None

@@ -28,6 +28,9 @@ class Config:
     seed: int = 0
     iterations: int = 63
     per_iteration: int = 3
+    looks: int = 1
+    """Looks at the sealed genes: the last when the iterations are done, the others between equal parts of them. Each look
+    before the last shows only how many rows it confirmed, and every later level is divided by what that may tell."""
     alpha: float = 0.05
     """Error rate of the whole run; half goes to Route U, half to Route H."""
     permutations_explore: int = 2000
@@ -40,13 +43,14 @@ class Config:
     memory_mb: int = 4096
 
 
-PLAN_FIELDS = ("cache", "annotations", "proposer", "seed", "iterations", "per_iteration", "alpha")
+PLAN_FIELDS = ("cache", "annotations", "proposer", "seed", "iterations", "per_iteration", "looks", "alpha")
 """Settings that a run freezes and a flag may not change afterwards."""
 
 _RULES: dict[str, tuple[float, float]] = {
     "seed": (0, 2**63 - 1),
     "iterations": (1, 100_000),
     "per_iteration": (1, 100),
+    "looks": (1, 100),
     "alpha": (1e-6, 0.5),
     "permutations_explore": (99, 10_000_000),
     "permutations_look": (199, 10_000_000),

@@ -1,12 +1,15 @@
-"""The one look: Route U over the whole universe, Route H on the sealed genes. Planned first, then run, then judged.
+"""A look: Route U over the whole universe, Route H on the sealed genes. Planned first, then run, then judged.
 
 Route U asks of every explored row whether it stands out from everything the grammar could have said, on all genes; it is
 valid whatever made the proposer choose that row. Route H asks of the frozen list whether it holds on genes no result
-of this run ever touched. Both read sealed labels, so neither is computed before the declared iterations are done.
+of this run ever touched. Both read sealed labels, so neither is computed before the declared iterations are done. A run
+may declare looks between its iterations: they hold Route H alone, and show how many rows they confirmed and no more.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +30,7 @@ from ..tests_library.multiplicity import (
 from ..tests_library.nulls import null_model
 from ..tests_library.statistics.base import Entity
 from .ledger.records import LookResult, Registered, RunOpened
+from .policy import Look
 from .project import Project, Side
 from .results import best_view
 from .sandbox.base import Job, Outcome
@@ -54,6 +58,7 @@ class LookPlan:
     weights: Mapping[tuple[str, str], float]
     """(route, group) → share of that route's alpha."""
     untestable: tuple[LookResult, ...]
+    look: int = LOOK
 
 
 class Place(NamedTuple):
@@ -103,11 +108,18 @@ class Tally:
         return {row: by_row[row] for row in self.own[place]}
 
 
-def plan_look(project: Project, plan: RunOpened, rows: Sequence[Registered], promoted: Sequence[str]) -> LookPlan:
-    """Every job of the look. ``rows`` are the explored hypotheses (status ok); Route U covers the whole grammar."""
-    universe = list(_universe_scans(project, plan, rows))
-    held_out, untestable = _held_out_scans(project, plan, [h for h in rows if h.id in set(promoted)])
-    return LookPlan((*universe, *held_out), _weights(project.grammar, held_out), tuple(untestable))
+def plan_look(project: Project, plan: RunOpened, rows: Sequence[Registered], look: Look) -> LookPlan:
+    """Every job of a look. ``rows`` are the explored hypotheses (status ok); Route U, at the last look, covers the grammar."""
+    universe = list(_universe_scans(project, plan, rows)) if look.last else []
+    held_out, untestable = _held_out_scans(
+        project, plan, [h for h in rows if h.id in set(look.hypotheses)], look.number
+    )
+    weights = _weights(project.grammar, held_out)
+    if plan.looks > 1:
+        hopeless = _out_of_reach(plan, look, held_out, weights)
+        untestable += hopeless
+        held_out = [scan for scan in held_out if not {r.id for r in hopeless} & set(scan.rows)]
+    return LookPlan((*universe, *held_out), weights, tuple(untestable), look.number)
 
 
 def judge(plan: LookPlan, tally: Tally) -> tuple[LookResult, ...]:
@@ -118,18 +130,20 @@ def judge(plan: LookPlan, tally: Tally) -> tuple[LookResult, ...]:
             adjusted.setdefault((place.route, row), {})[place.null] = value
     groups = {(scan.route, row): scan.group for scan in plan.scans for row in scan.rows}
     results = [
-        _result(tally, route, row, by_null, plan.weights[(route, groups[(route, row)])])
+        _result(tally, plan.look, route, row, by_null, plan.weights[(route, groups[(route, row)])])
         for (route, row), by_null in adjusted.items()
     ]
     return tuple(sorted([*results, *plan.untestable], key=lambda r: (r.route, r.id)))
 
 
-def _result(tally: Tally, route: str, row: str, by_null: Mapping[str, Adjusted], weight: float) -> LookResult:
+def _result(
+    tally: Tally, look: int, route: str, row: str, by_null: Mapping[str, Adjusted], weight: float
+) -> LookResult:
     null, _ = largest_over_nulls({name: a.p for name, a in by_null.items()})
     own = own_numbers(tally.facts[(route, row, null)])
     return LookResult(
         id=row,
-        look=LOOK,
+        look=look,
         route=route,
         status="ok",
         null=null,
@@ -164,7 +178,7 @@ def _universe_scans(project: Project, plan: RunOpened, rows: Sequence[Registered
 
 
 def _held_out_scans(
-    project: Project, plan: RunOpened, promoted: Sequence[Registered]
+    project: Project, plan: RunOpened, promoted: Sequence[Registered], look: int
 ) -> tuple[list[Scan], list[LookResult]]:
     scans, untestable = [], []
     for h in promoted:
@@ -176,11 +190,35 @@ def _held_out_scans(
         if reason:
             said = f"on the sealed side are {reason}"
             untestable.append(
-                LookResult(h.id, LOOK, "H", "untestable", said, n_genes=len(rows), n_entity=entity.size, null="none")
+                LookResult(h.id, look, "H", "untestable", said, n_genes=len(rows), n_entity=entity.size, null="none")
             )
         else:
             scans.append(_scan(project, plan, "H", Side.SEALED, h.test, h.annotation, [h]))
     return scans, untestable
+
+
+def _out_of_reach(
+    plan: RunOpened, look: Look, held_out: Sequence[Scan], weights: Mapping[tuple[str, str], float]
+) -> list[LookResult]:
+    """Rows whose smallest possible p_adj is above the level of the look: said before anything is computed.
+
+    Where draws are shared the smallest p is 1 / (m + 1); where a null draws for each of n rows apart, Holm makes it
+    n / (m + 1); a background group with a share of alpha divides it by that share.
+    """
+    apart = Counter((s.group, null) for s in held_out for null in s.job.nulls if not null_model(null).joint)
+    out = []
+    for scan in held_out:
+        times = max(apart[(scan.group, null)] or 1 for null in scan.job.nulls)
+        share = weights[(scan.route, scan.group)]
+        smallest = min(1.0, times / (plan.permutations_look + 1) / share)
+        if smallest > look.level:
+            needed = ceil(times / share / look.level)
+            reason = (
+                f"look {look.number} could not confirm it: {plan.permutations_look} draws give p_adj = {smallest:.3g} at best, "
+                f"above {look.level:.3g}; permutations_look = {needed} would do"
+            )
+            out += [LookResult(row, look.number, scan.route, "untestable", reason, null="none") for row in scan.rows]
+    return out
 
 
 def _scan(

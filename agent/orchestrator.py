@@ -5,10 +5,12 @@
 A run is opened once, with everything frozen that could be tempted to change later. Each iteration registers its
 hypotheses in the ledger *before* they are tested, on genes A only, and records every result whatever it is. When the
 declared iterations are done, the best rows are frozen into a list, the sealed genes are opened once, and code gives the
-verdicts. Every step is an entry of the ledger, so a run that was killed goes on where it was: nothing lost, nothing twice.
+verdicts. (A run may declare earlier looks too; they show a count of rows and nothing else, and later levels pay for it.)
+Every step is an entry of the ledger, so a run that was killed goes on where it was: nothing lost, nothing twice.
 """
 
 import signal
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ from ..hypotheses.canonical import canonical_json
 from ..hypotheses.grammar import OutsideGrammarError
 from ..hypotheses.spec import Proposal, TestSpec
 from ..tests_library.catalogue import CATALOGUE
+from ..tests_library.multiplicity import split_alpha
 from . import policy
 from .digest import Digest, make_digest, offers
 from .errors import Exit, UserError
@@ -30,6 +33,7 @@ from .ledger.records import (
     AttemptEnded,
     AttemptStarted,
     IterationClosed,
+    LookCounted,
     LookOpened,
     LookResult,
     Promoted,
@@ -42,7 +46,7 @@ from .ledger.records import (
     Tested,
 )
 from .ledger.store import Ledger
-from .look import LOOK, Tally, judge, plan_look
+from .look import Tally, judge, plan_look
 from .progress import Progress
 from .project import Project, Side
 from .proposers.base import Proposer
@@ -71,6 +75,8 @@ def open_run(project: Project, ledger: Ledger) -> RunOpened:
     plan = ledger.run()
     if plan is None:
         plan = _plan(project)
+        if problem := policy.impossible_looks(plan):
+            raise UserError(f"{problem} (screen.toml, SCREEN_* or a flag)")
         ledger.append(plan)
     check_inputs(project, plan)
     if plan.version != __version__ and not ledger.records(RunClosed):
@@ -82,11 +88,12 @@ def open_run(project: Project, ledger: Ledger) -> RunOpened:
 
 
 def run(loop: Loop) -> None:
-    """Iterate, look once, give verdicts. Resumes whatever an earlier process left undone."""
+    """Iterate, look, give verdicts. Resumes whatever an earlier process left undone."""
     with _polite_interrupts() as interrupted:
         closed = loop.ledger.records(IterationClosed)
         with loop.progress.phase("iterations", loop.plan.iterations, len(closed)) as counter:
             for iteration in range(len(closed) + 1, loop.plan.iterations + 1):
+                look_and_count(loop, policy.look_before(loop.plan, iteration), interrupted)
                 run_iteration(loop, iteration)
                 counter.step()
                 if interrupted():
@@ -167,47 +174,80 @@ def register(loop: Loop, iteration: int, digest: Digest, proposals: Sequence[obj
     return entries
 
 
+def open_look(loop: Loop, number: int) -> tuple[policy.Look, ...]:
+    """Freeze the list of a look and open it, unless that was done before a kill; all looks so far."""
+    lists = loop.ledger.records(Promoted)
+    if len(lists) < number:
+        tested = {t.id: t for t in loop.ledger.records(Tested)}
+        earlier = {id_ for p in lists for id_ in p.hypotheses}
+        new = policy.promote(loop.plan, loop.ledger.records(Registered), tested, earlier)
+        look = policy.looks(loop.plan, (*lists, new))[-1]
+        loop.ledger.append(new, LookOpened(number, loop.plan.alpha_u if look.last else 0.0, look.level))
+    return policy.looks(loop.plan, loop.ledger.records(Promoted))
+
+
+def look_and_count(loop: Loop, number: int | None, interrupted: "Interrupts") -> None:
+    """A look before the last, where one is due: record how many of its rows are confirmed, and nothing else.
+
+    No progress, no row, no number: whatever is shown here, every later level has to pay for.
+    """
+    if number is None or len(loop.ledger.records(LookCounted)) >= number:
+        return
+    look = open_look(loop, number)[-1]
+    results = run_looks(loop, [look], Progress(quiet=True), interrupted)
+    loop.ledger.append(policy.count(look, results))
+
+
 def look_and_decide(loop: Loop, interrupted: "Interrupts") -> None:
-    """Freeze the promoted list, open the sealed genes once, record Route U, Route H and every verdict together."""
-    registered = loop.ledger.records(Registered)
+    """Freeze the last list, open the sealed genes, record Route U, Route H of every look and every verdict together."""
+    looks = open_look(loop, loop.plan.looks)
+    results = run_looks(loop, looks, loop.progress, interrupted)
+    check_counts(loop.ledger, looks, results)
     tested = {t.id: t for t in loop.ledger.records(Tested)}
-    if not loop.ledger.records(LookOpened):
-        loop.ledger.append(
-            policy.promote(loop.plan, registered, tested), LookOpened(LOOK, loop.plan.alpha_u, loop.plan.alpha_h)
-        )
-    promoted = loop.ledger.records(Promoted)[0].hypotheses
-    results = run_look(loop, [h for h in registered if tested[h.id].status == "ok"], promoted, interrupted)
-    by_row = {(r.route, r.id): r for r in results}
-    verdicts = [
-        policy.verdict(loop.plan, tested[h.id], h.id in promoted, by_row.get(("U", h.id)), by_row.get(("H", h.id)))
-        for h in registered
-    ]
-    counts: dict[str, int] = {}
-    for v in verdicts:
-        counts[v.verdict] = counts.get(v.verdict, 0) + 1
+    verdicts = policy.verdicts(loop.plan, loop.ledger.records(Registered), tested, looks, results)
+    counts = Counter(v.verdict for v in verdicts)
     loop.ledger.append(*results, *verdicts, RunClosed(dict(sorted(counts.items()))))
 
 
-def run_look(
-    loop: Loop, rows: Sequence[Registered], promoted: Sequence[str], interrupted: "Interrupts"
+def run_looks(
+    loop: Loop, looks: Sequence[policy.Look], progress: Progress, interrupted: "Interrupts"
 ) -> tuple[LookResult, ...]:
-    """Run every job of the look and judge them. Recomputed whole after a kill; the same inputs give the same numbers."""
-    plan = plan_look(loop.project, loop.plan, rows, promoted)
-    tally = Tally()
-    outcomes = loop.executor.run([scan.job for scan in plan.scans])
-    with loop.progress.phase("look", len(plan.scans)) as counter:
-        for scan, outcome in zip(plan.scans, outcomes, strict=True):
+    """Run every job of the looks and judge them. Recomputed whole after a kill; the same inputs give the same numbers."""
+    tested = {t.id: t for t in loop.ledger.records(Tested)}
+    rows = [h for h in loop.ledger.records(Registered) if tested[h.id].status == "ok"]
+    tallies = [(plan_look(loop.project, loop.plan, rows, look), Tally()) for look in looks]
+    scans = [(scan, tally) for plan, tally in tallies for scan in plan.scans]
+    outcomes = loop.executor.run([scan.job for scan, _ in scans])
+    with progress.phase("look", len(scans)) as counter:
+        for (scan, tally), outcome in zip(scans, outcomes, strict=True):
             if outcome.kind != "ok":
+                # A look before the last does not say at which row it stopped: that would be told about the sealed genes.
+                where = (
+                    f"at {scan.job.name} ({outcome.kind}: {outcome.detail})" if looks[-1].last else f"({outcome.kind})"
+                )
                 raise UserError(
-                    f"the look stopped at {scan.job.name} ({outcome.kind}: {outcome.detail}); raise timeout_seconds or "
-                    "memory_mb in screen.toml and run again: the look starts over with the same numbers",
+                    f"the look stopped {where}; raise timeout_seconds or memory_mb in screen.toml and run again: the look "
+                    "starts over with the same numbers",
                     Exit.FAILURE,
                 )
             tally.add(scan, outcome)
             counter.step()
             if interrupted():
                 raise RunInterruptedError
-    return judge(plan, tally)
+    return tuple(result for plan, tally in tallies for result in judge(plan, tally))
+
+
+def check_counts(ledger: Ledger, looks: Sequence[policy.Look], results: Sequence[LookResult]) -> None:
+    """Refuse to record looks that do not come to the counts that were shown of them."""
+    for shown, look in zip(ledger.records(LookCounted), looks, strict=False):
+        again = policy.count(look, results)
+        if again != shown:
+            raise UserError(
+                f"{ledger.path}: look {look.number} counted {shown.confirmed} of {shown.rows} rows as confirmed, and computed "
+                f"again it is {again.confirmed} of {again.rows}; nothing of the looks was recorded. What the numbers rest on "
+                "has changed (the cache, a package, this program): put it back and run again",
+                Exit.REPLAY_DIVERGED,
+            )
 
 
 def check_inputs(project: Project, plan: RunOpened) -> None:
@@ -250,6 +290,7 @@ def _plan(project: Project) -> RunOpened:
             for a in project.annotations.values()
         ),
         split=project.split_facts(),
+        look_alphas=split_alpha(c.alpha / 2, c.looks),
         universe={
             "digest": project.grammar.digest, "cells": project.grammar.n_cells,
             "hypotheses": project.grammar.n_sentences,

@@ -25,7 +25,7 @@ from .ledger.records import (
     VerdictGiven,
 )
 from .ledger.store import Ledger
-from .look import Scan, Tally, judge, own_numbers, plan_look
+from .look import LookPlan, Tally, judge, own_numbers, plan_look
 from .orchestrator import check_inputs
 from .progress import Progress
 from .project import Project
@@ -58,7 +58,7 @@ class Stored:
 
     rows: dict[str, Registered]
     tested: dict[str, Tested]
-    promoted: tuple[str, ...]
+    lists: tuple[Promoted, ...]
     closed: bool
     results: Results
 
@@ -127,7 +127,7 @@ def _stored(ledger: Ledger) -> Stored:
     return Stored(
         rows={h.id: h for h in ledger.records(Registered)},
         tested=tested,
-        promoted=tuple(id_ for p in ledger.records(Promoted) for id_ in p.hypotheses),
+        lists=ledger.records(Promoted),
         closed=bool(ledger.records(RunClosed)),
         results=results,
     )
@@ -148,17 +148,13 @@ def _look_whole(
     chosen: Sequence[Registered],
     progress: Progress,
 ) -> Results:
-    """The complete look and every verdict, from nothing but the specs."""
-    look = plan_look(project, plan, [h for h in chosen if stored.tested[h.id].status == "ok"], stored.promoted)
-    results = judge(look, _run_scans(executor, look.scans, progress))
+    """Every look, complete, and every verdict, from nothing but the specs."""
+    looks = policy.looks(plan, stored.lists)
+    plans = _plans(project, plan, stored, chosen, looks)
+    tallies = _run_scans(executor, plans, progress)
+    results = [r for look, tally in zip(plans, tallies, strict=True) for r in judge(look, tally)]
     again: Results = {(r.route, r.id): r for r in results}
-    for h in chosen:
-        universe, held_out = again.get(("U", h.id)), again.get(("H", h.id))
-        assert universe is None or isinstance(universe, LookResult)
-        assert held_out is None or isinstance(held_out, LookResult)
-        again[("verdict", h.id)] = policy.verdict(
-            plan, stored.tested[h.id], h.id in stored.promoted, universe, held_out
-        )
+    again |= {("verdict", v.id): v for v in policy.verdicts(plan, chosen, stored.tested, looks, results)}
     return again
 
 
@@ -170,28 +166,37 @@ def _look_own(
     chosen: Sequence[Registered],
     progress: Progress,
 ) -> Results:
-    """The rows' own numbers of the look, under the null each reports; what rests on competitors is carried over."""
-    tested = [h for h in chosen if stored.tested[h.id].status == "ok"]
-    scans = [s for s in plan_look(project, plan, tested, stored.promoted).scans if s.rows]
-    tally = _run_scans(executor, scans, progress)
+    """The rows' own numbers of their looks, under the null each reports; what rests on competitors is carried over."""
+    plans = _plans(project, plan, stored, list(stored.rows.values()), policy.looks(plan, stored.lists))
+    wanted = {h.id for h in chosen}
+    own = [replace(look, scans=tuple(s for s in look.scans if wanted & set(s.rows))) for look in plans]
+    facts = {key: numbers for tally in _run_scans(executor, own, progress) for key, numbers in tally.facts.items()}
     again: Results = {}
     for (route, id_), record in stored.results.items():
-        if isinstance(record, LookResult) and (route, id_, record.null) in tally.facts:
-            again[(route, id_)] = replace(record, **own_numbers(tally.facts[(route, id_, record.null)]))
+        if isinstance(record, LookResult) and (route, id_, record.null) in facts:
+            again[(route, id_)] = replace(record, **own_numbers(facts[(route, id_, record.null)]))
     return again
 
 
-def _run_scans(executor: Executor, scans: Sequence[Scan], progress: Progress) -> Tally:
-    tally = Tally()
+def _plans(
+    project: Project, plan: RunOpened, stored: Stored, chosen: Sequence[Registered], looks: Sequence[policy.Look]
+) -> list[LookPlan]:
+    tested = [h for h in chosen if h.id in stored.tested and stored.tested[h.id].status == "ok"]
+    return [plan_look(project, plan, tested, look) for look in looks]
+
+
+def _run_scans(executor: Executor, plans: Sequence[LookPlan], progress: Progress) -> list[Tally]:
+    tallies = [Tally() for _ in plans]
+    scans = [(scan, tally) for look, tally in zip(plans, tallies, strict=True) for scan in look.scans]
     with progress.phase("replay: look", len(scans)) as counter:
-        for scan, outcome in zip(scans, executor.run([s.job for s in scans]), strict=True):
+        for (scan, tally), outcome in zip(scans, executor.run([s.job for s, _ in scans]), strict=True):
             if outcome.kind != "ok":
                 raise UserError(
                     f"{scan.job.name} could not be replayed ({outcome.kind}: {outcome.detail})", Exit.FAILURE
                 )
             tally.add(scan, outcome)
             counter.step()
-    return tally
+    return tallies
 
 
 def _short(value: Any) -> str:

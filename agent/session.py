@@ -16,7 +16,7 @@ from .config import CONFIG_NAME, LEDGER_NAME, PLAN_FIELDS, Config, load_config, 
 from .errors import Exit, UserError
 from .executor import Executor
 from .ledger.export import export
-from .ledger.records import Head, IterationClosed, LookOpened, Promoted, RunClosed, RunOpened
+from .ledger.records import Head, IterationClosed, LookCounted, LookOpened, Promoted, RunClosed, RunOpened
 from .ledger.store import Ledger
 from .orchestrator import Loop, open_run, run
 from .progress import Progress
@@ -63,7 +63,7 @@ def run_campaign(folder: Path, flags: Mapping[str, Any], progress: Progress) -> 
     config = load_config(folder, flags)
     if not fresh:
         with Ledger.open_readonly(folder / LEDGER_NAME) as held:
-            config = with_plan(config, flags, held.run(), folder)
+            config = with_plan(config, flags, held.run(), folder, closed=bool(held.records(RunClosed)))
     project = open_project(folder, config)
     proposer = make_proposer(config)
     if not (folder / CONFIG_NAME).exists():
@@ -110,12 +110,21 @@ def make_proposer(config: Config) -> Proposer:
     return makers[config.proposer]()
 
 
-def with_plan(config: Config, flags: Mapping[str, Any], plan: RunOpened | None, folder: Path) -> Config:
+def with_plan(
+    config: Config, flags: Mapping[str, Any], plan: RunOpened | None, folder: Path, closed: bool = False
+) -> Config:
     """The settings with everything the ledger's plan froze; a flag that contradicts the plan is refused."""
     if plan is None:
         return config
     frozen = {name: getattr(plan, name) for name in PLAN_FIELDS if name not in {"cache", "annotations"}}
     for name, value in frozen.items():
+        if closed and name in {"iterations", "looks"} and (flags.get(name) or 0) > value:
+            raise UserError(
+                f"{folder / LEDGER_NAME} holds a run that is closed: every number on its sealed genes has been shown, which is "
+                f"more than any level could be charged for, so --{name} {flags[name]} cannot go on with it. To look more than "
+                "once, declare --looks when a run opens; to ask more now, take another cache or other genes",
+                Exit.USAGE,
+            )
         if flags.get(name) is not None and flags[name] != value:
             raise UserError(
                 f"{folder / LEDGER_NAME} holds a run with {name} = {value}, and --{name.replace('_', '-')} {flags[name]} "
@@ -143,7 +152,8 @@ def status(folder: Path) -> dict[str, Any]:
         closed = len(ledger.records(IterationClosed))
         phase = "empty"
         if plan is not None:
-            phase = "complete" if ledger.records(RunClosed) else "look" if ledger.records(LookOpened) else "exploring"
+            looking = len(ledger.records(LookOpened)) > len(ledger.records(LookCounted))
+            phase = "complete" if ledger.records(RunClosed) else "look" if looking else "exploring"
         return {
             "folder": str(folder),
             "phase": phase,
@@ -152,6 +162,8 @@ def status(folder: Path) -> dict[str, Any]:
             "rows": len(rows),
             "rejected": len(ledger.rejections()),
             "verdicts": dict(sorted(Counter(r.verdict for r in rows).items())),
+            "looks": plan.looks if plan else 0,
+            "looks_counted": [asdict(c) for c in ledger.records(LookCounted)],
             "promoted": sum(len(p.hypotheses) for p in ledger.records(Promoted)),
             "seed": plan.seed if plan else None,
             "proposer": plan.proposer if plan else None,
@@ -194,6 +206,11 @@ def _introduce(plan: RunOpened, progress: Progress) -> None:
         f"universe: {plan.universe['hypotheses']} possible hypotheses over {plan.universe['cells']} elementary statistics; "
         f"{plan.iterations} iterations of {plan.per_iteration}, proposer '{plan.proposer}', seed {plan.seed}"
     )
+    if plan.looks > 1:
+        progress.say(
+            f"{plan.looks} looks at the sealed genes, alpha {plan.look_alphas[0]:.3g} each; every look before the last shows one "
+            "count, in `screen status`, and the levels after it are charged for it"
+        )
 
 
 def _sum_up(ledger: Ledger, report: Path, already: bool) -> RunSummary:

@@ -31,7 +31,7 @@ def project(seq: int, record: r.Record) -> Projected:
 def _run_opened(record: r.RunOpened) -> list[tuple[str, Row]]:
     if not isinstance(record.cache.get("digest"), str):
         raise ValueError("run.cache has no 'digest'")
-    row = _values(record) | _as_json(record, "cache", "annotations", "split", "universe")
+    row = _values(record) | _as_json(record, "cache", "annotations", "split", "universe", "look_alphas")
     # A seed may need more than SQLite's 63 bits.
     return [("run", row | {"seed": str(record.seed), "cache_digest": record.cache["digest"]})]
 
@@ -95,6 +95,7 @@ _PROJECTORS: Mapping[str, Callable[[Any], list[tuple[str, Row]]]] = {
     r.IterationClosed.KIND: _plain("iteration"),
     r.Promoted.KIND: _promotion,
     r.LookOpened.KIND: _plain("look"),
+    r.LookCounted.KIND: _plain("look_count"),
     r.LookResult.KIND: _look_result,
     r.VerdictGiven.KIND: _plain("verdict"),
     r.RunClosed.KIND: _run_closed,

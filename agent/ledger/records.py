@@ -54,7 +54,7 @@ class RunOpened(Record):
     alpha_u: float
     """Share of alpha for Route U (simultaneous over the whole universe)."""
     alpha_h: float
-    """Share of alpha for Route H (the one look at the held-out genes)."""
+    """Share of alpha for Route H (all looks at the held-out genes together)."""
     permutations_explore: int
     """Permutations m of each exploratory test."""
     permutations_look: int
@@ -73,6 +73,14 @@ class RunOpened(Record):
     """``digest``, ``cells`` (elementary statistics) and ``hypotheses`` (typed sentences of the grammar)."""
     version: str
     """hyposcreen version that opened the run; another version may not continue it with other numerics unnoticed."""
+    look_alphas: tuple[float, ...] = ()
+    """alpha of each declared look before its charge; the sum is at most ``alpha_h``. Empty in a ledger that is older than
+    later looks: one look at ``alpha_h``."""
+
+    @property
+    def looks(self) -> int:
+        """Declared looks at the held-out genes."""
+        return len(self.look_alphas) or 1
 
 
 @dataclass(frozen=True)
@@ -256,7 +264,7 @@ class IterationClosed(Record):
 
 @dataclass(frozen=True)
 class Promoted(Record):
-    """The frozen list that goes to the held-out genes; written before the look opens."""
+    """The frozen list that goes to the held-out genes; written before its look opens, from genes A alone. One a look."""
 
     KIND = "promotion"
     hypotheses: tuple[str, ...]
@@ -265,12 +273,29 @@ class Promoted(Record):
 
 @dataclass(frozen=True)
 class LookOpened(Record):
-    """The held-out genes are opened; from here on nothing of this run may be proposed."""
+    """The held-out genes are opened. Nothing may be proposed until the look is counted; after the last look, nothing at all."""
 
     KIND = "look_opened"
     look: int
     alpha_u: float
+    """Level of Route U; 0 in a look before the last, which leaves Route U unopened."""
     alpha_h: float
+    """Level of Route H in this look: its alpha, charged for what earlier looks showed."""
+
+
+@dataclass(frozen=True)
+class LookCounted(Record):
+    """All that a look before the last shows: how many of its rows were confirmed. Which ones, and by how much, is computed
+    again at the last look and recorded only then, because a later level pays for every bit that is shown here."""
+
+    KIND = "look_counted"
+    look: int
+    rows: int
+    """Rows of the look's list: known from genes A alone."""
+    confirmed: int
+    """Rows whose adjusted p of Route H is at most the look's level."""
+    bits: float
+    """log2(rows + 1): what this count may tell."""
 
 
 @dataclass(frozen=True)
@@ -342,7 +367,7 @@ RECORDS: dict[str, type[Record]] = {
     r.KIND: r
     for r in (
         RunOpened, Proposed, Rejected, Registered, AttemptStarted, AttemptEnded, Tested, IterationClosed, Promoted,
-        LookOpened, LookResult, VerdictGiven, RunClosed, Replayed,
+        LookOpened, LookCounted, LookResult, VerdictGiven, RunClosed, Replayed,
     )
 }  # fmt: skip
 """Entry kind → its type."""

@@ -89,7 +89,7 @@ def _row(hypothesis: Columns, parts: _Parts) -> Row:
     deciding = _deciding(route, look)
     return Row(
         **{name: hypothesis[name] for name in _FROM_HYPOTHESIS},
-        **_numbers(result),
+        **(_numbers(result) | _refused(verdict)),
         verdict=_verdict(result, verdict),
         route=route,
         q_bh=None,
@@ -137,6 +137,11 @@ def _numbers(result: Columns | None) -> dict[str, Any]:
         "interval_units": result["interval_units"] or None,
         **{name: json.loads(result[name]) for name in _NESTED},
     }
+
+
+def _refused(verdict: Columns | None) -> dict[str, Any]:
+    """The reason of a row that was explored, but that no look could have confirmed."""
+    return {"reason": verdict["rule"]} if verdict is not None and verdict["verdict"] == "untestable" else {}
 
 
 def _verdict(result: Columns | None, verdict: Columns | None) -> str:

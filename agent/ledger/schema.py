@@ -17,7 +17,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """``PRAGMA user_version``. It grows when a projection changes; an older file is rebuilt when opened for writing."""
 
 APPLICATION_ID = 0x48795363
@@ -77,7 +77,7 @@ RUN = _projection(
     "run", _text("seed"), _int("iterations"), _int("per_iteration"), _text("proposer"), _real("alpha"),
     _real("alpha_u"), _real("alpha_h"), _int("permutations_explore"), _int("permutations_look"), _int("max_promoted"),
     _real("promote_p"), _text("cache_digest"), _text("cache"), _text("annotations"), _text("split"),
-    _text("universe"), _text("version"),
+    _text("universe"), _text("version"), _text("look_alphas"),
 )  # fmt: skip
 PROPOSAL = _projection(
     "proposal", _int("iteration"), _int("slot"), _text("proposer"), _text("digest_sha256"), _text("proposal")
@@ -114,6 +114,10 @@ ITERATION = _projection(
 )
 PROMOTION = _projection("promotion", _hypothesis(), _text("rule"), UniqueConstraint("id"), many=True)
 LOOK = _projection("look", _int("look"), _real("alpha_u"), _real("alpha_h"), UniqueConstraint("look"))
+LOOK_COUNT = _projection(
+    "look_count", _int("look", ForeignKey("look.look")), _int("rows"), _int("confirmed"), _real("bits"),
+    UniqueConstraint("look"), CheckConstraint("confirmed BETWEEN 0 AND rows", name="confirmed_counts_rows"),
+)  # fmt: skip
 LOOK_RESULT = _projection(
     "look_result", _hypothesis(), _int("look", ForeignKey("look.look")), _text("route"), _text("status"),
     _text("reason"), _int("n_genes"), _int("n_entity"), _text("null_name"), _int("m"), _int("k"), _real("p"),

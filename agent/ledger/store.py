@@ -10,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from sqlalchemy import Connection, Engine, Select, StaticPool, create_engine, exists, insert, select
+from sqlalchemy import Connection, Engine, Select, StaticPool, create_engine, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from . import rows as assembly
@@ -200,7 +200,7 @@ class Ledger:
     def _append_one(
         self, connection: Connection, head: Head, record: Record, body: str, extra: Mapping[str, Any]
     ) -> Head:
-        if problem := order_problem(record.KIND, lambda kind: _holds(connection, kind)):
+        if problem := order_problem(record.KIND, lambda kind: _count(connection, kind)):
             raise LedgerError(f"nothing was recorded in {self.path}: {problem}")
         is_context = record.KIND in CONTEXT_KINDS
         context = dict(extra) | {"at": datetime.now(UTC).isoformat(timespec="milliseconds")}
@@ -296,8 +296,8 @@ def _page(after: int, end: int, kinds: Collection[str] | None) -> Select[Any]:
     return page if kinds is None else page.where(ENTRY.c.kind.in_(kinds))
 
 
-def _holds(connection: Connection, kind: str) -> bool:
-    return bool(connection.scalar(select(exists().where(ENTRY.c.kind == kind))))
+def _count(connection: Connection, kind: str) -> int:
+    return connection.scalar(select(func.count()).where(ENTRY.c.kind == kind)) or 0
 
 
 def _fill(source: Connection, target: Connection) -> None:

@@ -4,6 +4,7 @@ A person who may write the file can recompute the whole chain, or cut its end of
 Only a head that left the file (a report, an export, a note) catches that: pass it as ``head``.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,7 +86,7 @@ class _Walk:
     entries: int = 0
     problems: list[str] = field(default_factory=list)
     found_head: bool = False
-    _kinds: set[str] = field(default_factory=set)
+    _kinds: Counter[str] = field(default_factory=Counter)
     _keys: dict[tuple[str, tuple[str, ...]], set[tuple[Any, ...]]] = field(default_factory=dict)
     """(table, columns) → values so far, for every UNIQUE constraint and every column a foreign key points at."""
 
@@ -141,9 +142,9 @@ class _Walk:
     def _told(self, entry: Entry) -> Projected:
         """The rows an entry adds, after checking that it may stand where it stands."""
         name = f"entry {entry.seq} ({entry.kind})"
-        if problem := order_problem(entry.kind, self._kinds.__contains__):
+        if problem := order_problem(entry.kind, self._kinds.__getitem__):
             self.problems.append(f"{name} is out of order: {problem}")
-        self._kinds.add(entry.kind)
+        self._kinds[entry.kind] += 1
         try:
             rows = project(entry.seq, entry.record())
         except (LedgerError, TypeError, ValueError) as error:

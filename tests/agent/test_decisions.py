@@ -38,6 +38,10 @@ def look(id_: str, p_adj: float, route: str = "U") -> Any:
     return rec.LookResult(id_, 1, route, "ok", p_adj=p_adj)
 
 
+def one_look(*ids: str) -> policy.Look:
+    return policy.Look(1, ids, 0.025, 1, last=True)
+
+
 # promote
 
 
@@ -255,7 +259,7 @@ def test_the_plan_of_the_look_covers_everything_that_could_be_said(finished: Any
     project, plan = finished.project, finished.ledger.run()
     rows = finished.ledger.records(rec.Registered)
     (promoted,) = finished.ledger.records(rec.Promoted)
-    made = plan_look(project, plan, rows, promoted.hypotheses)
+    made = plan_look(project, plan, rows, policy.looks(plan, [promoted])[0])
     said = [s.job.name for s in made.scans if s.route == "U"]
     assert said == [f"{k.name}({a.name}) on genes A+B" for k, a in project.grammar.universe]
     assert len(said) > len({(h.test, h.annotation) for h in rows}), "most of the universe was never proposed"
@@ -276,7 +280,7 @@ def test_a_row_without_enough_sealed_genes_is_untestable_there(finished: Any) ->
     split = project.split.copy()
     split[project._entities["t_cells"].rows] = 0
     other = open_project(project.folder, project.config, split)
-    made = plan_look(other, plan, [h], [h.id])
+    made = plan_look(other, plan, [h], one_look(h.id))
     (untestable,) = made.untestable
     assert (untestable.status, untestable.p_adj, untestable.n_entity) == ("untestable", 1.0, 0)
     assert not [s for s in made.scans if s.route == "H"]
@@ -289,6 +293,6 @@ def test_a_row_without_enough_signs_among_sealed_genes_is_untestable_there(finis
     project, plan = finished.project, finished.ledger.run()
     h = next(h for h in finished.ledger.records(rec.Registered) if h.spec["background"] is None)
     signed = replace(h, test="signed_edge_split", annotation="tf_targets")
-    (untestable,) = plan_look(project, plan, [signed], [h.id]).untestable
+    (untestable,) = plan_look(project, plan, [signed], one_look(h.id)).untestable
     assert (untestable.status, untestable.route) == ("untestable", "H")
     assert "2 repressing edges of regulators that have both, and signed_edge_split needs 5" in untestable.reason

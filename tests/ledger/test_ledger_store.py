@@ -117,6 +117,7 @@ def test_what_may_exist_once_is_refused_twice_and_nothing_of_its_batch_stays(nam
 
 
 LOOK = [r.Promoted(("H0001",), "all"), r.LookOpened(1, 0.02, 0.02)]
+SHOWN = [*LOOK, r.LookCounted(1, 1, 0, 1.0)]
 DISORDER = {
     "without a run": ([], lambda make: make.registered(1), "needs a run_opened"),
     "result without registration": (["run"], lambda make: make.tested(1), "(hypothesis) is not in the ledger"),
@@ -126,7 +127,41 @@ DISORDER = {
     "registration after look": (["run", "row", *LOOK], lambda make: make.registered(2), "have been opened"),
     "proposal after look": (["run", "row", *LOOK], lambda make: r.Proposed(1, 1, "x", "x", {}), "have been opened"),
     "second promotion": (["run", "row", LOOK[0]], lambda make: r.Promoted((), "none"), "one promotion"),
-    "second look": (["run", "row", *LOOK], lambda make: r.LookOpened(1, 0.02, 0.02), "look.look"),
+    "second look": (["run", "row", *LOOK], lambda make: r.LookOpened(2, 0.02, 0.02), "must be counted"),
+    "second look without a list": (
+        ["run", "row", *SHOWN],
+        lambda make: r.LookOpened(2, 0.02, 0.02),
+        "after the promotion",
+    ),
+    "the same look again": (
+        ["run", "row", *SHOWN, r.Promoted((), "none")],
+        lambda make: r.LookOpened(1, 0.02, 0.02),
+        "look.look",
+    ),
+    "a row promoted twice": (["run", "row", *SHOWN], lambda make: r.Promoted(("H0001",), "all"), "promotion.id"),
+    "count without a look": (["run", "row", LOOK[0]], lambda make: r.LookCounted(1, 1, 0, 1.0), "a look that is open"),
+    "a second count": (["run", "row", *SHOWN], lambda make: r.LookCounted(1, 1, 1, 1.0), "a look that is open"),
+    "a count of another look": (["run", "row", *LOOK], lambda make: r.LookCounted(2, 1, 1, 1.0), "look"),
+    "more confirmed than rows": (
+        ["run", "row", *LOOK],
+        lambda make: r.LookCounted(1, 1, 2, 1.0),
+        "confirmed_counts_rows",
+    ),
+    "details while the run goes on": (
+        ["run", "row", *SHOWN],
+        lambda make: make.look_result(1, "H", 0.5),
+        "a look that is open",
+    ),
+    "count after details": (
+        ["run", "row", *LOOK, "look result"],
+        lambda make: r.LookCounted(1, 1, 0, 1.0),
+        "comes too late",
+    ),
+    "registration after details": (
+        ["run", "row", *LOOK, "look result"],
+        lambda make: make.registered(2),
+        "have been opened",
+    ),
     "after the end": (["run", "row", *LOOK, r.RunClosed({})], lambda make: make.tested(1), "run is closed"),
 }
 
@@ -135,7 +170,9 @@ DISORDER = {
 def test_a_run_is_told_in_order_or_not_at_all(case, ledger, make, refused):
     story, wrong, named = DISORDER[case]
     for record in story:
-        named_records = {"run": make.run_opened, "row": lambda: make.registered(1)}
+        named_records = {
+            "run": make.run_opened, "row": lambda: make.registered(1), "look result": lambda: make.look_result(1, "H", 0.5)
+        }  # fmt: skip
         ledger.append(named_records[record]() if isinstance(record, str) else record)
     before = ledger.head()
     assert named in refused(1, ledger.append, wrong(make))
@@ -402,3 +439,12 @@ def test_one_row_is_the_row_of_the_list(full, refused):
 
 def test_a_row_of_an_empty_ledger(ledger, refused):
     assert "no hypotheses yet" in refused(2, ledger.row, "H0001")
+
+
+def test_after_a_look_that_showed_a_count_the_run_goes_on(ledger, make):
+    ledger.append(make.run_opened(look_alphas=(0.0125, 0.0125)), make.registered(1), make.tested(1), *SHOWN)
+    ledger.append(make.registered(2), make.tested(2), r.Promoted(("H0002",), "all"), r.LookOpened(2, 0.025, 0.00625))
+    ledger.append(make.look_result(1, "H", 0.5), make.look_result(2, "H", 0.5, look=2), r.RunClosed({}))
+    assert ledger.run().looks == 2
+    assert [o.look for o in ledger.records(r.LookOpened)] == [1, 2]
+    assert verify(ledger.path).ok
