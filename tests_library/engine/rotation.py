@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .jit import HAVE_NUMBA, jit
-from .normals import normals
+from .normals import normals_of
 
 _BITS = 20
 _SCORE_BITS = 28
@@ -24,7 +24,7 @@ def rotations(key: tuple[int, int], start: int, stop: int, k: int) -> NDArray[np
     Gram–Schmidt of a matrix of independent normals is Haar distributed (Mezzadri 2007). Every operation is element by
     element in a fixed order, so the bits depend on no BLAS.
     """
-    G = np.stack([normals(key, draw, k * k).reshape(k, k) for draw in range(start, stop)])
+    G = normals_of(key, start, stop, k * k).reshape(stop - start, k, k)
     Q = np.zeros_like(G)
     for c in range(k):
         column = G[:, :, c].copy()
