@@ -105,6 +105,9 @@ DECLARED: Mapping[str, Declared] = MappingProxyType(
         "layer_transient": _CHANGE,
         "change_point": _CHANGE,
         "cka": _CHANGE,
+        "cross_cache_cka": _CHANGE,
+        "attention_geometry": _CHANGE,
+        "cross_cache_neighbours": Declared("family_bootstrap"),
         "copole_rate": _SETS,
         "multi_axis_copole": Declared("family_jackknife", bounds=(0.0, np.inf)),
         "pair_proximity": _SETS,
@@ -300,29 +303,21 @@ def _bootstrapped(geometry: Geometry, kind: TestKind, entity: Entity, view: View
     return _given(found, DECLARED[kind.name], len(set(families)))
 
 
-def _gene_scores(geometry: Geometry, kind: TestKind, view: View) -> NDArray[np.int64]:
-    """What each gene adds to the statistic at ``view``, int64 [n]: that of a set of one, played by every gene in turn."""
+def _gene_scores(geometry: Geometry, kind: TestKind, view: View) -> NDArray[np.float64]:
+    """The effect of each gene alone at ``view``, float64 [n]: of a set of one, played by every gene in turn."""
 
-    def make() -> NDArray[np.int64]:
+    def make() -> tuple[tuple[View, ...], NDArray[np.float64]]:
         prepared = kind.prepare(geometry, Entity("gene_set", members=np.zeros(1, np.int64)))
-        out = np.empty((geometry.n, len(prepared.views)), np.int64)
+        out = np.empty((geometry.n, len(prepared.views)))
         for start in range(0, geometry.n, _AT_ONCE):
             players = np.arange(start, min(start + _AT_ONCE, geometry.n), dtype=np.int32)
             arrangements = np.zeros((len(players), geometry.n), np.int32)
             arrangements[:, 0] = players  # the only place that a set of one reads
-            out[start : start + len(players)] = prepared.sums(arrangements)
-        return out
+            out[start : start + len(players)] = prepared.offset + prepared.scale * prepared.sums(arrangements)
+        return prepared.views, out
 
-    scores = geometry.remember(("gene scores", kind.name), make)
-    return scores[:, _view_places(kind, geometry)[view]]
-
-
-def _view_places(kind: TestKind, geometry: Geometry) -> dict[View, int]:
-    def make() -> dict[View, int]:
-        prepared = kind.prepare(geometry, Entity("gene_set", members=np.zeros(1, np.int64)))
-        return {view: v for v, view in enumerate(prepared.views)}
-
-    return geometry.remember(("view places", kind.name), make)
+    views, scores = geometry.remember(("gene scores", kind.name), make)
+    return scores[:, views.index(view)]
 
 
 def _given(found: Interval, declared: Declared, units: int) -> EffectInterval:
