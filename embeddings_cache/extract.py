@@ -7,7 +7,6 @@ job array add up to the same bits as one pass.
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -38,6 +37,7 @@ from .shards import (
     held,
     inputs_digest,
     read_part,
+    remove_part,
     write_part,
 )
 from .store import Cache
@@ -128,7 +128,7 @@ def extract(
     work = destination.with_name(f".{destination.name}.unfinished")
     part = _extract_part(checkpoint, cells, settings, control, Shard(), work, progress, snapshot_seconds)
     cache = finish(part.plan, part.facts, part.totals, destination, name)
-    shutil.rmtree(work, ignore_errors=True)
+    remove_part(work)
     return cache
 
 
@@ -154,7 +154,7 @@ def extract_shard(
     work = folder.with_name(f".{folder.name}.unfinished")
     part = _extract_part(checkpoint, cells, settings, control, shard, work, progress, snapshot_seconds)
     write_part(folder, part.plan, part.facts, shard, part.blocks_done, part.totals)
-    shutil.rmtree(work, ignore_errors=True)
+    remove_part(work)
     return folder
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .durable import sync_folder, write_array, write_bytes
 from .errors import CacheError
 from .totals import Totals
 
@@ -93,7 +93,7 @@ def write_part(
         for left in (fresh, old):
             shutil.rmtree(left, ignore_errors=True)
         fresh.mkdir()
-        hashes = {name: _write_array(fresh / f"{name}.npy", array) for name, array in totals.arrays().items()}
+        hashes = {name: _written(fresh / f"{name}.npy", array) for name, array in totals.arrays().items()}
         content = {
             "format": FORMAT,
             "plan": plan,
@@ -103,38 +103,23 @@ def write_part(
             "blocks_done": blocks_done,
             "files": hashes,
         }
-        _write_synced(fresh / PART, (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode())
-        _sync_folder(fresh)
+        write_bytes(fresh / PART, (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode())
+        sync_folder(fresh)
         if folder.exists():
             folder.rename(old)
         fresh.rename(folder)
-        _sync_folder(folder.parent)
+        sync_folder(folder.parent)
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         shutil.rmtree(fresh, ignore_errors=True)
         raise CacheError(f"{folder} could not be written ({error}): make room or choose another place.") from error
 
 
-def _write_array(path: Path, array: NDArray[Any]) -> str:
-    np.save(path, array, allow_pickle=False)
+def _written(path: Path, array: NDArray[Any]) -> str:
+    """Write an array and return the sha256 (hex) of its file."""
+    write_array(path, array)
     with path.open("rb") as handle:
-        os.fsync(handle.fileno())
         return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def _write_synced(path: Path, content: bytes) -> None:
-    with path.open("wb") as handle:
-        handle.write(content)
-        handle.flush()
-        os.fsync(handle.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def find_part(folder: Path) -> Path | None:
@@ -143,6 +128,12 @@ def find_part(folder: Path) -> Path | None:
         if (place / PART).is_file():
             return place
     return None
+
+
+def remove_part(folder: Path) -> None:
+    """Remove a part, and what killed writers of it have left."""
+    for place in (folder, folder.with_name(f"{folder.name}.old"), folder.with_name(f"{folder.name}.new")):
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def read_part(path: Path) -> Part:

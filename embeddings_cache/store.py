@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+import re
 import shutil
 import uuid
 from collections.abc import Mapping, Sequence
@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .durable import sync_folder, write_array, write_bytes
 from .errors import CacheError
 from .genes import GeneTable
 from .preflight import PreflightReport, preflight
@@ -140,7 +141,7 @@ def write_cache(
     try:
         _write_files(partial, arrays, table, manifest, name or directory.name, extras or {})
         partial.rename(directory)
-        _sync_folder(directory.parent)
+        sync_folder(directory.parent)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise CacheError(f"{directory} could not be written ({error}): make room or choose another place.") from error
@@ -169,8 +170,8 @@ def _write_files(
     arrays = {_layer_name(index): layer for index, layer in enumerate(layers)}
     arrays |= {f"{extra}.npy": array for extra, array in extras.items()}
     for file, array in arrays.items():
-        np.save(folder / file, array, allow_pickle=False)
-    (folder / GENES).write_text(genes.to_tsv(), encoding="utf-8", newline="\n")
+        write_array(folder / file, array)
+    write_bytes(folder / GENES, genes.to_tsv().encode())
     content = {
         "schema": SCHEMA,
         "name": name,
@@ -182,19 +183,8 @@ def _write_files(
         "provenance": dict(provenance),
     }
     text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-    (folder / MANIFEST).write_text(text, encoding="utf-8", newline="\n")
-    for path in folder.iterdir():
-        with path.open("rb") as handle:
-            os.fsync(handle.fileno())
-    _sync_folder(folder)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    write_bytes(folder / MANIFEST, text.encode())
+    sync_folder(folder)
 
 
 def _layer_name(index: int) -> str:
@@ -313,6 +303,15 @@ def _sound(report: PreflightReport, path: Path) -> PreflightReport:
         more = "" if len(report.errors) == 1 else f" (and {len(report.errors) - 1} more)"
         raise CacheError(f"{path}: {report.errors[0]}{more}")
     return report
+
+
+def check_name(name: str) -> str:
+    """Return a name that can be a folder of the store; raises ``CacheError`` for another, or for that of a shipped one."""
+    if name in SHIPPED:
+        raise CacheError(f"'{name}' is the name of a cache that ships with the package: choose another name.")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", name):
+        raise CacheError(f"a cache cannot be called '{name}': use letters, digits, dots, dashes and underscores.")
+    return name
 
 
 def list_caches(project_dir: str | Path) -> list[Path]:
