@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .engine.bank import BLOCK, Bank, bank_key
+from .engine.enumerate import Labellings, labellings, labellings_of
 from .engine.maxt import Moments, exceedances, moments, p_value, standardise
 from .nulls import Exchange, exchange, null_model
 from .sequential import LADDER, Rung, rungs
@@ -32,6 +33,11 @@ class Covariates:
     """Study load of each gene, int64 [n] (:func:`hyposcreen.tests_library.nulls.study_load`); ``None``: not matched."""
 
     _made: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def n(self) -> int:
+        """Genes in the universe."""
+        return len(self.symbols)
 
     def exchange(self, null: str) -> Exchange:
         """The exchange rule of a null on this universe, made once."""
@@ -97,11 +103,16 @@ def scan(
     m: int,
     seed: int,
     staged: bool = False,
+    exact: bool = False,
 ) -> tuple[NullScan, ...]:
     """Test ``entity`` under every null of ``nulls`` with ``m`` draws, for each named subset of views.
 
     ``staged`` climbs a ladder: a null stops early where the row is clearly nothing, and reports the p of the draws it made,
     which is valid (:mod:`.sequential` has the proof). Only for one subset: two that stopped together would not be.
+
+    ``exact`` makes all distinct labellings instead of draws where they are no more (:mod:`.engine.enumerate`): m is then
+    their number without the observed one, and p has no Monte-Carlo error. Only where no other hypothesis is compared draw
+    by draw.
 
     Raises ``ValueError`` for a subset with a view this kind does not have, an entity that is too little for ``kind``, or a
     staged scan of several subsets.
@@ -112,12 +123,12 @@ def scan(
     if shortage:
         raise ValueError(f"too little to test: {shortage}")
     prepared = kind.prepare(geometry, entity)
-    return tuple(
-        _one_null(
-            null, _draws(geometry, covariates, prepared, null, seed), prepared, kind, subsets, ladder(null, m, staged)
-        )
-        for null in nulls
-    )
+    found = []
+    for null in nulls:
+        every = _every(covariates, entity, prepared, null, m) if exact else None
+        draws, steps = every or (_draws(geometry, covariates, prepared, null, seed), ladder(null, m, staged))
+        found.append(_one_null(null, draws, prepared, kind, subsets, steps))
+    return tuple(found)
 
 
 def ladder(null: str, m: int, staged: bool) -> tuple[Rung, ...]:
@@ -136,6 +147,25 @@ def _draws(geometry: Geometry, covariates: Covariates, prepared: Prepared, null:
         return lambda start, stop: prepared.own[null](key, start, stop)
     bank = covariates.bank(null, seed)
     return lambda start, stop: prepared.sums(geometry.banks.get(bank, start, stop))
+
+
+def _every(
+    covariates: Covariates, entity: Entity, prepared: Prepared, null: str, m: int
+) -> tuple[Draws, tuple[Rung, ...]] | None:
+    """All arrangements of a null instead of ``m`` draws, or ``None`` where they are more than those."""
+    if null in prepared.own:
+        count = prepared.every.get(null, m + 2)
+        key = (0, 0)  # all of them are the same set under any key
+        return None if count > m + 1 else (lambda a, b: prepared.own[null](key, a, b), rungs(count - 1, ()))
+    rule = covariates.exchange(null)
+    # telling touched genes from others is quick and gives no more labellings than telling them all apart
+    if labellings_of(entity.touched(covariates.n), rule.strata, rule.units).count > m + 1:
+        return None
+    found = labellings(entity, rule.strata, rule.units, m + 1)
+    if found is None:
+        return None
+    made: Labellings = found
+    return lambda start, stop: prepared.sums(made.arrangements(start, stop)), rungs(made.count - 1, ())
 
 
 def _one_null(

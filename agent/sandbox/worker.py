@@ -67,6 +67,7 @@ class Bench:
             m=job["m"],
             seed=job["seed"],
             staged=kind.staged and not job["vectors"],  # joint maxima need every hypothesis at the same draws
+            exact=not job["vectors"],
         )
         value = {"size": entity.size, "n": geometry.n, "nulls": {s.null: _null_json(s) for s in scans}}
         if job["vectors"]:

@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,7 +22,9 @@ from hyposcreen.tests_library.engine.enumerate import (
     labellings_of,
 )
 from hyposcreen.tests_library.engine.maxt import exceedances, moments, p_value, standardise
+from hyposcreen.tests_library.run import scan
 from hyposcreen.tests_library.statistics.base import Entity
+from hyposcreen.tests_library.statistics.layers import layer_contrasts
 
 KINDS = [CATALOGUE[name] for name in ("axis_separation", "cohesion", "graded_gradient", "copole_rate", "edge_auroc")]
 
@@ -233,3 +236,70 @@ def test_a_large_universe_is_enumerated_in_blocks():
     for start, stop in found.blocks()[::10]:
         seen |= {tuple(sorted(row)) for row in found.arrangements(start, stop)[:, [5, 40, 83]].tolist()}
     assert len(seen) == sum(stop - start for start, stop in found.blocks()[::10])
+
+
+# ---------------------------------------------------------------- in a scan
+
+
+def scanned(w, kind, entity, nulls, m=99, exact=True, staged=False):
+    views = {"all": frozenset(kind.prepare(w.geometry, entity).views)}
+    return scan(
+        w.geometry, w.covariates, kind, entity, subsets=views, nulls=nulls, m=m, seed=4, staged=staged, exact=exact
+    )
+
+
+def test_a_scan_of_a_small_universe_is_the_exact_mann_whitney_test(world):
+    w = world(rows=13, dim=3, n_layers=1, seed=2)
+    w.geometry = w.again(n_axes=1)
+    members = [0, 3, 5, 8, 10]
+    (found,) = scanned(w, CATALOGUE["axis_separation"], gene_set(*members), ("gene_label",), m=1999)
+    score = w.geometry.local_axes(0)[:, 0]
+    other = mannwhitneyu(score[members], np.delete(score, members), method="exact")
+    assert found.m == math.comb(13, 5) - 1
+    assert (found.subsets["all"].k + 1) / (found.m + 1) == pytest.approx(other.pvalue, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["cohesion", "axis_separation", "role_classifier", "cca"])
+def test_a_scan_of_all_labellings_is_brute_force(name, world):
+    """Every subset of the universe, the observed one among them, by the statistic itself."""
+    w = world(rows=11, dim=4, n_layers=2, seed=6)
+    kind = replace(CATALOGUE[name], min_size=3)
+    entity = gene_set(1, 4, 7, 8)
+    (found,) = scanned(w, kind, entity, ("gene_label",), m=500, staged=kind.staged)
+    rest = [g for g in range(11) if g not in (1, 4, 7, 8)]
+    subsets = [(1, 4, 7, 8), *(s for s in itertools.combinations(range(11), 4) if s != (1, 4, 7, 8))]
+    arrangements = np.zeros((len(subsets), 11), np.int32)
+    for row, subset in zip(arrangements, subsets, strict=True):
+        row[[1, 4, 7, 8]] = subset
+        row[rest] = [g for g in range(11) if g not in subset]
+    z = standardise(t := kind.prepare(w.geometry, entity).sums(arrangements), moments(t), kind.alternative).max(axis=1)
+    assert (found.subsets["all"].k, found.m) == (exceedances(z), math.comb(11, 4) - 1)
+
+
+def test_labellings_are_made_only_where_they_are_no_more_than_the_draws(world):
+    w = world(rows=40, n_layers=2, seed=7)
+    kind, entity = CATALOGUE["cohesion"], gene_set(0, 7, 9, 20, 33)
+    count = labellings(entity, *exchange_of(w, "stratified")).count
+    assert count > 1000
+    assert scanned(w, kind, entity, ("stratified",), m=count - 1)[0].m == count - 1
+    drawn, plain = (scanned(w, kind, entity, ("stratified",), m=count - 2, exact=exact)[0] for exact in (True, False))
+    assert drawn.m == count - 2
+    assert drawn.subsets["all"].k == plain.subsets["all"].k
+
+
+def exchange_of(w, null):
+    rule = w.covariates.exchange(null)
+    return rule.strata, rule.units
+
+
+def test_all_orders_of_the_layers_are_made_once(world):
+    w = world(rows=30, n_layers=5, seed=8)
+    kind, entity = CATALOGUE["layer_trajectory"], gene_set(0, 3, 4, 9, 17, 20)
+    (found,) = scanned(w, kind, entity, ("layer_order",), m=199)
+    assert found.m == math.factorial(5) - 1
+    totals = CATALOGUE["cohesion"].prepare(w.geometry, entity).sums(np.arange(30, dtype=np.int32)[None])[0]
+    weights = np.stack(list(layer_contrasts(5).values()), axis=1)
+    t = totals[np.array(list(itertools.permutations(range(5))))] @ weights
+    z = standardise(t, moments(t), "two-sided").max(axis=1)
+    assert found.subsets["all"].k == exceedances(z)
+    assert scanned(w, kind, entity, ("layer_order",), exact=False)[0].m == 99

@@ -46,6 +46,13 @@ class Entity:
         """Members, pairs or edges inside the universe."""
         return len(self._rows())
 
+    def touched(self, n: int) -> NDArray[np.int64]:
+        """Which of ``n`` genes carry a label that moves (members, genes in pairs, targets), as 0 and 1: int64 [n]."""
+        rows = self._rows()
+        out = np.zeros(n, np.int64)
+        out[rows[:, 1] if self.kind == "edges" else rows] = 1
+        return out
+
     def _rows(self) -> NDArray[np.int64]:
         rows = {"gene_set": self.members, "gene_pairs": self.pairs, "edges": self.edges}[self.kind]
         if rows is None:
@@ -96,6 +103,8 @@ class Prepared:
     offset: NDArray[np.float64]
     own: Mapping[str, "OwnDraws"] = field(default_factory=dict)
     """Draws of the nulls that only this kind has (:data:`hyposcreen.tests_library.nulls.OWN_NULLS`), by name."""
+    every: Mapping[str, int] = field(default_factory=dict)
+    """Those of them whose first N draws are all arrangements, each once, under any key → N, from 2 on."""
 
 
 OwnDraws = Callable[[tuple[int, int], int, int], NDArray[np.int64]]

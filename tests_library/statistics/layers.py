@@ -122,7 +122,9 @@ def _contrast(geometry: Geometry, contrasts: Contrasts, by_layer: LayerSums, aur
         return np.asarray(by_layer(arrangements) @ weights)
 
     own = {LAYER_ORDER.name: layer_order_draws(observed, weights)}
-    return Prepared(views, sums, scale, np.zeros(len(views)), own)
+    orders = math.factorial(geometry.n_layers)
+    every = {LAYER_ORDER.name: orders} if 1 < orders <= EXACT_ORDERS else {}
+    return Prepared(views, sums, scale, np.zeros(len(views)), own, every)
 
 
 def _prepare_cohesion_contrast(contrasts: Callable[[int], Contrasts], geometry: Geometry, entity: Entity) -> Prepared:
