@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from .errors import CacheError
+from .importing import not_matched, unmatched_remark
 from .store import SHIPPED, Cache, find_cache, list_caches, open_cache
 
 
 def facts_of(cache: Cache) -> dict[str, Any]:
     """Shape, digest, preflight and provenance of an open cache."""
+    missing = not_matched(cache.manifest)
     return {
         "name": cache.name,
         "path": str(cache.path),
@@ -21,7 +23,7 @@ def facts_of(cache: Cache) -> dict[str, Any]:
         "dim": cache.dim,
         "extras": list(cache.extras),
         "warnings": list(cache.report.warnings),
-        "preflight": cache.report.summary(),
+        "preflight": "\n".join([cache.report.summary(), *([unmatched_remark(missing)] if missing else [])]),
         "provenance": cache.manifest.get("provenance", {}),
     }
 

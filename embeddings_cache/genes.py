@@ -11,6 +11,9 @@ from .errors import CacheError
 
 COLUMNS = ("symbol", "n_cells", "mean_expression", "detection", "norm", "mask_reason")
 
+UNKNOWN_CELLS = -1
+"""Count of cells of an imported row that came without one."""
+
 
 @dataclass(frozen=True)
 class GeneTable:
@@ -18,9 +21,9 @@ class GeneTable:
 
     Attributes:
         symbol: gene symbols.
-        n_cells: cells that contributed to the row, int64; 0 means never observed.
-        mean_expression: mean of log1p counts per 10,000 over *all* cells, float64.
-        detection: fraction of cells with a count above 0, float64.
+        n_cells: cells that contributed to the row, int64; 0 means never observed, −1 that nobody counted.
+        mean_expression: mean of log1p counts per 10,000 over *all* cells, float64; 0 for all where it is not known.
+        detection: fraction of cells with a count above 0, float64; 0 for all where it is not known.
         norm: Euclidean norm of the row in the last layer, float64; NaN where never observed.
         mask_reason: empty where the gene is usable, else why it is not.
     """

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -27,3 +28,19 @@ def say_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     widths = [max(len(row[i]) for row in text) for i in range(len(header))]
     for row in text:
         say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+class Transfer:
+    """Bytes of a file on stderr: one line that moves on a terminal, elsewhere one line every 30 seconds."""
+
+    def __init__(self) -> None:
+        self._last = 0.0
+
+    def __call__(self, file: str, done: int, total: int) -> None:
+        """Say that ``done`` of ``total`` bytes of ``file`` are there."""
+        live, now = sys.stderr.isatty(), time.monotonic()
+        if done < total and now - self._last < (0.2 if live else 30.0):
+            return
+        self._last = now
+        text = f"{file}: {done / 1e6:.1f} of {total / 1e6:.1f} MB"
+        print(f"\r{text}" if live else text, end="" if live and done < total else "\n", file=sys.stderr, flush=True)  # noqa: T201
