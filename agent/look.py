@@ -203,19 +203,29 @@ def _out_of_reach(
     """Rows whose smallest possible p_adj is above the level of the look: said before anything is computed.
 
     Where draws are shared the smallest p is 1 / (m + 1); where a null draws for each of n rows apart, Holm makes it
-    n / (m + 1); a background group with a share of alpha divides it by that share.
+    n / (m + 1); a background group with a share of alpha divides it by that share. Some nulls make few draws (``most``).
     """
     apart = Counter((s.group, null) for s in held_out for null in s.job.nulls if not null_model(null).joint)
     out = []
     for scan in held_out:
-        times = max(apart[(scan.group, null)] or 1 for null in scan.job.nulls)
         share = weights[(scan.route, scan.group)]
-        smallest = min(1.0, times / (plan.permutations_look + 1) / share)
+        draws = {
+            null: min(plan.permutations_look, null_model(null).most or plan.permutations_look)
+            for null in scan.job.nulls
+        }
+        best = {null: (apart[(scan.group, null)] or 1) / (m + 1) / share for null, m in draws.items()}
+        null, smallest = largest_over_nulls(best)
         if smallest > look.level:
-            needed = ceil(times / share / look.level)
+            needed = ceil(smallest * (draws[null] + 1) / look.level)
+            most = null_model(null).most
+            mend = (
+                "fewer looks or shorter lists"
+                if most is not None and needed > most
+                else f"permutations_look = {needed}"
+            )
             reason = (
-                f"look {look.number} could not confirm it: {plan.permutations_look} draws give p_adj = {smallest:.3g} at best, "
-                f"above {look.level:.3g}; permutations_look = {needed} would do"
+                f"look {look.number} could not confirm it: {draws[null]} draws of the {null} null give p_adj = {smallest:.3g} "
+                f"at best, above {look.level:.3g}; {mend} would do"
             )
             out += [LookResult(row, look.number, scan.route, "untestable", reason, null="none") for row in scan.rows]
     return out

@@ -111,6 +111,25 @@ def test_ten_kills_lose_nothing_and_repeat_nothing(fresh: Any, small: Any, unint
 
 
 @needs_proc
+def test_a_kill_in_a_look_between_iterations_tells_nothing_and_loses_nothing(fresh: Any, small: Any) -> None:
+    two = {"looks": 2, "permutations_look": 399, "max_promoted": 3}
+    whole = small.run_loop(fresh("whole", only=FEW, **two)).ledger
+    folder = fresh("killed", only=FEW, **two)
+    run = Run(small, folder)
+    run.wait_until(run.looking)
+    run.kill()
+    with Ledger.open_readonly(folder / "runs.db") as ledger:
+        assert not {e.kind for e in ledger.entries()} & {"look_counted", "look_result", "verdict"}
+    done = small.screen("run", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "2 looks at the sealed genes, alpha 0.0125 each" in done.stderr
+    assert "rows confirmed" not in done.stderr
+    with Ledger.open_readonly(folder / "runs.db") as ledger:
+        assert ledger.head().content_hash == whole.head().content_hash
+    assert verify(folder / "runs.db").ok
+
+
+@needs_proc
 @pytest.mark.parametrize("during", ["exploring", "look"])
 def test_ctrl_c_ends_with_130_and_says_how_to_go_on(during: str, fresh: Any, small: Any, uninterrupted: Any) -> None:
     folder = fresh("interrupted", only=FEW)

@@ -313,8 +313,27 @@ def test_a_row_out_of_reach_is_untestable_before_anything_is_computed(two: Any) 
     assert reached.scans and all(s.route == "H" for s in reached.scans), "Route U stays closed"
     assert not beyond.scans
     assert {r.id for r in beyond.untestable} == set(held)
-    reason = beyond.untestable[0].reason
-    assert "look 2 could not confirm it: 199 draws give p_adj = " in reason and "permutations_look = " in reason
+    assert all("look 2 could not confirm it: 199 draws of the " in r.reason for r in beyond.untestable)
+    axis = replace(rows[0], test="axis_separation", annotation="t_cells")
+    capped = policy.Look(2, (axis.id,), 0.0125, 21, last=False)
+    (row,) = plan_look(project, replace(plan, permutations_look=50_000), [axis], capped).untestable
+    assert (
+        "999 draws of the random_axis null give p_adj = 0.001 at best, above 0.000595; fewer looks or shorter"
+        in row.reason
+    )
+
+
+def test_holm_and_a_share_of_alpha_raise_the_smallest_p_of_a_row(two: Any) -> None:
+    """Three rows whose null draws apart: the best of them pays three times, so 1 / (m + 1) alone would promise too much."""
+    project, ledger = two[0].project, two[0].ledger
+    row = ledger.records(rec.Registered)[0]
+    edges = [replace(row, id=f"H{n}", test="edge_auroc", annotation="tf_targets") for n in (1, 2, 3)]
+    level = policy.Look(2, ("H1", "H2", "H3"), 0.0125, 2, last=False)
+    enough, short = (replace(ledger.run(), permutations_look=m) for m in (481, 400))
+    assert level.level > 1 / 401
+    assert len(plan_look(project, enough, edges, level).scans) == 3
+    (reason,) = {r.reason for r in plan_look(project, short, edges, level).untestable}
+    assert "p_adj = 0.00748 at best, above 0.00625; permutations_look = 480 would do" in reason
 
 
 def test_the_verdict_of_a_row_out_of_reach(two: Any) -> None:

@@ -55,6 +55,10 @@ def moved(annotations: Any, project: Any) -> list[Any]:
 @pytest.fixture(scope="module")
 def pair(finished: Any, small: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Two runs on one split whose sealed labels differ, each with its spy."""
+    return two_runs(finished, small, tmp_path_factory)
+
+
+def two_runs(finished: Any, small: Any, tmp_path_factory: pytest.TempPathFactory, **changes: Any) -> Any:
     split = finished.project.split
     runs = []
     for name, annotations in (
@@ -62,7 +66,7 @@ def pair(finished: Any, small: Any, tmp_path_factory: pytest.TempPathFactory) ->
         ("two", moved(small.demo_annotations(), finished.project)),
     ):
         spy = Spy()
-        folder = small.make_project_folder(tmp_path_factory.mktemp("sealed") / name, annotations)
+        folder = small.make_project_folder(tmp_path_factory.mktemp("sealed") / name, annotations, **changes)
         runs.append((small.run_loop(folder, spy, split=split), spy))
     return runs
 
@@ -101,6 +105,23 @@ def test_only_the_look_tells_them_apart(pair: Any) -> None:
     assert [(r.route, r.id) for r in ours] == [(r.route, r.id) for r in theirs]
     assert [r.statistic_hex for r in ours if r.route == "H"] != [r.statistic_hex for r in theirs if r.route == "H"]
     assert [r.k_adj for r in ours if r.route == "U"] != [r.k_adj for r in theirs if r.route == "U"]
+
+
+def test_a_look_between_iterations_gives_away_no_more_than_its_count(
+    finished: Any, small: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    (one, ours), (two, theirs) = two_runs(
+        finished, small, tmp_path_factory, looks=2, permutations_look=399, max_promoted=3
+    )
+    assert (len(ours.digests), ours.digests, ours.said) == (4, theirs.digests, theirs.said)
+    for kind in (rec.Proposed, rec.Tested, rec.Promoted, rec.LookOpened):
+        assert [r.to_content() for r in one.ledger.records(kind)] == [r.to_content() for r in two.ledger.records(kind)]
+    first = [
+        [r.statistic_hex for r in run.ledger.records(rec.LookResult) if (r.route, r.look) == ("H", 1)]
+        for run in (one, two)
+    ]
+    assert len(first[0]) == len(one.ledger.records(rec.Promoted)[0].hypotheses) > 0
+    assert first[0] != first[1], "the first look did read other labels"
 
 
 def test_no_sealed_row_is_in_a_job_of_exploration(fresh: Any, small: Any) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import IntegrityError
 
+from hyposcreen.agent.ledger import records as r
 from hyposcreen.agent.ledger.chain import entry_hash, next_content_hash
 from hyposcreen.agent.ledger.store import Ledger
 from hyposcreen.agent.ledger.verify import verify
@@ -178,7 +179,24 @@ def test_a_story_told_twice_is_found_although_its_hashes_are_right(full):
     rechain_unchecked(full.path, again)
     problems = "\n".join(verify(full.path).problems)
     assert "entry 25 (result) repeats the result with id H0001" in problems
-    assert "entry 26 (promotion) is out of order: the ledger already holds its one promotion entry" in problems
+    assert "entry 26 (promotion) is out of order: the run is closed" in problems
+
+
+def test_a_row_proposed_while_the_genes_are_open_is_found_although_its_hashes_are_right(ledger, make):
+    """Between look_opened and look_counted the sealed genes are being read; a registration put there is out of order."""
+    ledger.append(make.run_opened(look_alphas=(0.0125, 0.0125)), make.registered(1), make.tested(1))
+    ledger.append(r.Promoted(("H0001",), "all"), r.LookOpened(1, 0.0, 0.0125), r.LookCounted(1, 1, 1, 1.0))
+    ledger.append(make.registered(2))
+    assert verify(ledger.path).ok
+    swapped = (
+        "UPDATE entry SET seq = 100 WHERE seq = 6; UPDATE entry SET seq = 6 WHERE seq = 7; "
+        "UPDATE entry SET seq = 7 WHERE seq = 100;"
+    )
+    rechain(ledger.path, swapped)
+    problems = verify(ledger.path).problems
+    assert problems == (
+        "entry 6 (registration) is out of order: the held-out genes have been opened, a registration entry comes too late",
+    )
 
 
 def rechain_unchecked(path: Path, changed: str) -> None:
