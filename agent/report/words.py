@@ -123,13 +123,17 @@ def _error_rate(data: ReportData) -> str:
     run = data.run
     if run is None:
         return "Open one with `screen run`."
+    looks = (
+        "one look" if run.looks == 1 else f"{run.looks} looks, every later one charged for what earlier ones showed,"
+    )
     shares = (
         f"α = {run.alpha:g} is shared between Route U ({run.alpha_u:g}: one maximum over everything the grammar could "
-        f"have said, {_number(run.universe.get('cells'))} cells) and Route H ({run.alpha_h:g}: one look at the "
+        f"have said, {_number(run.universe.get('cells'))} cells) and Route H ({run.alpha_h:g}: {looks} at the "
         f"{_number(run.split.get('sealed'))} held-out genes)."
     )
     if not data.complete:
-        return f"When the {plural(run.iterations, 'declared iteration')} are done, the look is taken once. {shares}"
+        taken = "the look is taken once" if run.looks == 1 else "the last look is taken"
+        return f"When the {plural(run.iterations, 'declared iteration')} are done, {taken}. {shares}"
     return (
         f"P(any false confirmation in this run) ≤ {run.alpha:g}, although the proposer chose the tests after seeing "
         f"results. {shares}"
@@ -189,6 +193,8 @@ def _notices(data: ReportData) -> tuple[str, ...]:
         return (
             "This run is unfinished: the look at the held-out genes has begun and is not closed. Nothing is claimable yet.",
         )
+    if data.run.looks > 1:
+        return ("This run is unfinished. Nothing is claimable yet: looks before the last show counts, and no row.",)
     return ("This run is unfinished. Nothing is claimable yet: held-out genes are still sealed.",)
 
 

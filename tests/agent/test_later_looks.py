@@ -188,6 +188,10 @@ def test_the_user_sees_the_count_and_the_page_claims_nothing(
     assert not set(facts["verdicts"]) & {"confirmed", "not_confirmed"}
     with Ledger.open_readonly(folder / "runs.db") as ledger:
         assert all(r.p_h_adj is None and r.p_u_adj is None and r.route is None for r in ledger.rows())
+    page = session.report_of(folder, folder / "page.html").read_text(encoding="utf-8")
+    assert "Nothing is claimable yet: looks before the last show counts, and no row." in page
+    assert "2 looks, every later one charged for what earlier ones showed, at the" in page
+    assert "still sealed" not in page and "taken once" not in page
 
 
 # kills
