@@ -15,6 +15,7 @@ import typer
 from . import __version__
 from .agent.errors import Exit, UserError
 from .embeddings_cache.commands import app as cache_app
+from .embeddings_cache.extraction_command import add_to as _add_extraction
 from .embeddings_cache.printing import say as _say
 from .embeddings_cache.printing import say_json as _json
 from .embeddings_cache.printing import say_table as _table
@@ -35,6 +36,7 @@ annotations_app = typer.Typer(help="Gene sets, pairs and edges.", no_args_is_hel
 config_app = typer.Typer(help="Settings.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(tests_app, name="tests")
+_add_extraction(cache_app)
 app.add_typer(cache_app, name="cache")
 app.add_typer(annotations_app, name="annotations")
 app.add_typer(config_app, name="config")
