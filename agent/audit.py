@@ -58,6 +58,14 @@ class AuditPlan:
     version: str
 
     @property
+    def in_words(self) -> dict[str, Any]:
+        """What a reader of ``audit.jsonl`` wants to know of the plan behind a world."""
+        return {
+            "kind": self.kind, "proposer": self.proposer, "iterations": self.config.iterations,
+            "alpha": self.config.alpha, "cache_digest": self.cache_digest, "version": self.version,
+        }  # fmt: skip
+
+    @property
     def key(self) -> str:
         """Names everything but the number of worlds."""
         return sha256_of({**asdict(replace(self, worlds=0)), "config": asdict(replace(self.config, workers=0))})
@@ -102,7 +110,7 @@ def run_audit(folder: Path, plan: AuditPlan, workers: int, progress: Progress) -
         try:
             for future in as_completed(futures):
                 world = future.result()
-                out.write(json.dumps({"plan": plan.key, **asdict(world)}) + "\n")
+                out.write(json.dumps({"plan": plan.key, "of": plan.in_words, **asdict(world)}) + "\n")
                 out.flush()
                 os.fsync(out.fileno())
                 done[world.number] = world
@@ -272,7 +280,7 @@ def _read(path: Path, key: str) -> Iterator[World]:
             continue  # the last line of an audit that was killed while writing it; that world is run again
         if value.get("plan") == key:
             fields: dict[str, Any] = {
-                k: tuple(v) if isinstance(v, list) else v for k, v in value.items() if k != "plan"
+                k: tuple(v) if isinstance(v, list) else v for k, v in value.items() if k not in {"plan", "of"}
             }
             yield World(**fields)
 

@@ -177,6 +177,7 @@ def status(folder: Path) -> dict[str, Any]:
 
 def write_report_of(ledger: Ledger, path: Path) -> Path:
     """Write the report page of a ledger to ``path``."""
+    from .report.audits import read_audits
     from .report.model import ReportData
     from .report.render import write_report
 
@@ -191,6 +192,7 @@ def write_report_of(ledger: Ledger, path: Path) -> Path:
             promoted=promoted,
             complete=bool(ledger.records(RunClosed)),
             generated=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            audit=read_audits(Path(ledger.path).parent),
         ),
         path,
     )

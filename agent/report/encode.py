@@ -4,6 +4,7 @@ import base64
 import json
 import math
 import re
+import struct
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,18 +18,56 @@ COARSER = 67
 
 
 def column(values: Sequence[Any]) -> Any:
-    """``values`` as a list, or as ``{"d": distinct values, "i": place of each}`` where that is shorter."""
+    """``values`` as a list, ``{"c": the only value}``, or ``{"d": distinct values, "i": place of each}`` where shorter."""
     plain = list(values)
     distinct = {compact(value): value for value in plain}
+    if len(distinct) == 1:
+        return {"c": plain[0]}
     indexed = _indexed([compact(value) for value in plain], distinct)
     return indexed if len(compact(indexed)) < len(compact(plain)) else plain
+
+
+def float_column(values: Sequence[float | None], exact: bool = False) -> Any:
+    """Numbers as :func:`column`, or packed in base64 where shorter: ``{"f": float32}``, or ``{"g": float64}`` if ``exact``.
+
+    float32 keeps the six digits that are shown. Unknown values and those that are not finite are NaN there.
+    """
+    known = [None if v is None or not math.isfinite(v) else v for v in values]
+    small = all(v is None or v == 0 or _FLOAT32[0] <= abs(v) <= _FLOAT32[1] for v in known)
+    shown = known if exact else [significant(v) for v in known]
+    plain = column(shown)
+    if not (exact or small):
+        return plain
+    key, letter = ("g", "d") if exact else ("f", "f")
+    data = struct.pack(f"<{len(known)}{letter}", *(math.nan if v is None else v for v in known))
+    packed = {key: base64.b64encode(data).decode("ascii")}
+    return packed if len(compact(packed)) < len(compact(plain)) else plain
+
+
+_FLOAT32 = (1e-30, 1e30)
+
+
+def significant(value: float | None, digits: int = 6) -> float | int | None:
+    """``value`` with that many significant digits; whole numbers as integers; ``None`` if unknown or not finite."""
+    if value is None or not math.isfinite(value):
+        return None
+    rounded = float(f"{value:.{digits}g}")
+    return int(rounded) if rounded.is_integer() and abs(rounded) < 2**53 else rounded
+
+
+def id_column(ids: Sequence[str]) -> Any:
+    """Ids, or ``{"h": n}`` where they are H and a number of four digits or more, counted up from n."""
+    first = ids[0][1:] if ids else ""
+    if first.isdigit() and [f"H{int(first) + i:04d}" for i in range(len(ids))] == list(ids):
+        return {"h": int(first)}
+    return column(ids)
 
 
 def spec_columns(specs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Specs as one column a key, keys in order of first appearance. A key that a spec lacks has no place."""
     out: dict[str, Any] = {}
     for key in dict.fromkeys(key for spec in specs for key in spec):
-        distinct = {compact(spec[key]): spec[key] for spec in specs if key in spec}
+        distinct = {compact(spec[key]): _spec_value(spec[key]) for spec in specs if key in spec}
         out[key] = _indexed([compact(spec[key]) if key in spec else None for spec in specs], distinct)
     return out
 
@@ -41,9 +80,14 @@ def _indexed(keys: Sequence[str | None], distinct: Mapping[str, Any]) -> dict[st
     return {"d": list(distinct.values()), "i": _letters(places) if fits else [-1 if p is None else p for p in places]}
 
 
+def _spec_value(value: Any) -> Any:
+    """A value of a spec as it is, digests as ``{"x": letters}``."""
+    return {"x": short_digest(value)} if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) else value
+
+
 def short_digest(digest: str) -> str:
-    """A sha256 in 43 letters (URL-safe base64) instead of 64; any other text behind an ``=``."""
-    if not re.fullmatch("[0-9a-f]{64}", digest):
+    """An even number of hexadecimal digits in URL-safe base64, two thirds as long; any other text behind an ``=``."""
+    if not re.fullmatch("([0-9a-f]{2})+", digest):
         return f"={digest}"
     return base64.urlsafe_b64encode(bytes.fromhex(digest)).decode("ascii").rstrip("=")
 

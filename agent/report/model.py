@@ -9,8 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...tests_library.uncertainty import MISSING
 from ..ledger.records import Head, Rejected, Row, RunOpened
-from .encode import Packer, column, prose_column, short_digest, spec_columns
+from .audits import AuditLine
+from .encode import Packer, column, float_column, id_column, prose_column, short_digest, significant, spec_columns
 
 VERDICTS: Mapping[str, str] = {
     "confirmed": "confirmed",
@@ -33,12 +35,14 @@ ROLES: Mapping[str, str] = {
 """Role → label."""
 
 _AS_GIVEN = (
-    "id", "iteration", "family", "test", "annotation", "role", "verdict", "route", "effect_unit",
-    "best_view", "k", "m", "n_genes", "n_entity", "null", "direction", "parent", "proposer_move",
-    "statistic_hex", "cache_digest", "attempts",
+    "iteration", "family", "test", "annotation", "role", "verdict", "route", "effect_unit",
+    "best_view", "m", "n_genes", "n_entity", "null", "direction", "parent", "proposer_move",
+    "cache_digest", "attempts", "interval_level", "interval_method", "interval_units", "interval_missing",
 )  # fmt: skip
 _PROSE = ("claim", "rationale", "reason")
-_ROUNDED = ("statistic", "effect", "null_mean", "q_bh", "q_by", "p_holm", "prior", "min_effect")
+_ROUNDED = ("effect", "null_mean", "effect_low", "effect_high", "q_bh", "q_by", "p_holm", "prior", "min_effect")
+SHORT = 16
+"""Hexadecimal digits of a spec's sha256 on the page: enough to find it; ``ledger show`` has all 64."""
 _EXPLORED_P = ("p_raw", "p_scan")
 _LOOKED_P = ("p_confirm", "p_confirm_adj", "p_u_adj", "p_h_adj")
 
@@ -61,6 +65,8 @@ class ReportData:
     """The look is done and the run is closed. While ``False`` the page claims nothing, whatever the rows say."""
     generated: str
     """When the report was made, as it shall be printed. The only part that two reports of one ledger differ in."""
+    audit: tuple[AuditLine, ...] = ()
+    """What audits of this project found, one line a plan; empty without an ``audit.jsonl``."""
 
 
 def page_json(data: ReportData) -> dict[str, Any]:
@@ -69,10 +75,15 @@ def page_json(data: ReportData) -> dict[str, Any]:
     m_look = data.run.permutations_look if data.run else None
     columns = {name: column([getattr(row, name) for row in data.rows]) for name in _AS_GIVEN}
     columns |= {name: prose_column([getattr(row, name) for row in data.rows]) for name in _PROSE}
-    columns |= {name: column([significant(getattr(row, name)) for row in data.rows]) for name in _ROUNDED}
+    columns["id"] = id_column([row.id for row in data.rows])
+    columns["statistic"] = float_column([row.statistic for row in data.rows], exact=True)  # the page writes its hex
+    columns |= {name: float_column([getattr(row, name) for row in data.rows]) for name in _ROUNDED}
     columns |= {name: column([exact_p(getattr(row, name), row.m) for row in data.rows]) for name in _EXPLORED_P}
     columns |= {name: column([exact_p(getattr(row, name), m_look) for row in data.rows]) for name in _LOOKED_P}
-    columns["spec_sha256"] = column([short_digest(row.spec_sha256) for row in data.rows])
+    if [row.k for row in data.rows] != [exact_p(row.p_scan, row.m) for row in data.rows]:
+        columns["k"] = column([row.k for row in data.rows])  # else it is what p_scan is made of
+    columns["spec_sha256"] = column([short_digest(row.spec_sha256[:SHORT]) for row in data.rows])
+    columns |= _beside(data.rows)
     columns["promoted"] = column([int(row.promoted) for row in data.rows])
     columns["views"] = column([packer.pack(row.views, row.best_view) for row in data.rows])
     return {
@@ -83,18 +94,33 @@ def page_json(data: ReportData) -> dict[str, Any]:
         "mLook": m_look,
         "promoteP": data.run.promote_p if data.run else None,
         "complete": data.complete,
+        "missing": {
+            name: MISSING.get(name, name) for name in dict.fromkeys(r.interval_missing for r in data.rows) if name
+        },
         "verdicts": dict(VERDICTS),
         "roles": dict(ROLES),
         "start": default_row(data.rows),
     }
 
 
-def significant(value: float | None, digits: int = 6) -> float | int | None:
-    """``value`` with that many significant digits; whole numbers as integers; ``None`` if unknown or not finite."""
-    if value is None or not math.isfinite(value):
-        return None
-    rounded = float(f"{value:.{digits}g}")
-    return int(rounded) if rounded.is_integer() and abs(rounded) < 2**53 else rounded
+def _beside(rows: Sequence[Row]) -> dict[str, Any]:
+    """What stands beside a row's numbers: companion nulls, balance in hundredths of a sd, notes, baselines."""
+    balance = [row.checks.get("balance") or {} for row in rows]
+    covariates = [list(next(iter(found.values()), {})) for found in balance]
+    hundredths = [
+        [round(100 * by_name[name]) for by_name in found.values() for name in names if name in by_name]
+        for found, names in zip(balance, covariates, strict=True)
+    ]
+    return {
+        "nulls": column([list(row.companions) for row in rows]),
+        "null_k": column([[found["k"] for found in row.companions.values()] for row in rows]),
+        "null_m": column([[found["m"] for found in row.companions.values()] for row in rows]),
+        "balanced": column([[list(found), names] for found, names in zip(balance, covariates, strict=True)]),
+        "balance": column(hundredths),
+        "unbalanced": prose_column([row.checks.get("unbalanced") or "" for row in rows]),
+        "notes": prose_column(["\n".join(row.checks.get("notes") or ()) for row in rows]),
+        "baselines": column([{name: significant(v, 3) for name, v in row.baselines.items()} or None for row in rows]),
+    }
 
 
 def exact_p(p: float | None, m: int | None) -> int | str | None:

@@ -72,6 +72,41 @@ def _views(draw: random.Random, test: str, shift: float) -> list[dict[str, Any]]
     return out
 
 
+COVARIATES = ("expression", "detection", "other annotations", "other degree")
+NULLS = ("gene_label", "stratified", "family_block")
+
+
+def _beside(draw: random.Random, test: str, entity: str, k: int, effect: float, unit: float) -> dict[str, Any]:
+    """Interval, baselines, companions and checks, as a real row has them: balance belongs to the annotation."""
+    own = {
+        "axis_separation": ("random_axis",),
+        "copole_rate": ("random_axis",),
+        "edge_auroc": ("rewired", "target_shuffle"),
+    }
+    nulls = (*NULLS, *own.get(test, ()))
+    ks = {"stratified": k} | {null: draw.randint(0, max(1, k)) for null in nulls if null != "stratified"}
+    of = random.Random(entity)
+    none = test == "effective_dimension" or draw.random() < 0.2
+    width = draw.uniform(0.5, 3) * unit
+    return {
+        "effect_low": None if none else effect - width, "effect_high": None if none else effect + width,
+        "interval_level": None if none else 0.95,
+        "interval_method": None if none else {"axis_separation": "delong"}.get(test, "family_jackknife"),
+        "interval_units": None if none else draw.randint(6, 27),
+        "interval_missing": ("size_dependent" if test == "effective_dimension" else "few_clusters") if none else None,
+        "baselines": {b: draw.uniform(0.4, 0.8) for b in ("norm", "expression and detection", "degree")}
+        if test == "cohesion" else {},
+        "companions": {n: {"k": ks[n], "m": 999 if n == "random_axis" else 1999, "p_scan": (ks[n] + 1) / 2000,
+                           "statistic_hex": draw.random().hex()} for n in nulls},
+        "checks": {
+            "balance": {null: {c: of.gauss(0, 0.4 if null == "gene_label" else 0.1) for c in COVARIATES} for null in NULLS},
+            "unbalanced": "",
+            "notes": [f"'{entity}' mixes 41 activating and 12 repressing edges on the explore side, and edge_auroc ignores "
+                      "signs: opposite effects may cancel"] if test == "edge_auroc" else [],
+        },
+    }  # fmt: skip
+
+
 def make_row(number: int, draw: random.Random, **changes: Any) -> Row:
     """One tested row; ``changes`` overrides any field."""
     role = draw.choices(list(ENTITIES), [0.84, 0.08, 0.08])[0]
@@ -110,6 +145,7 @@ def make_row(number: int, draw: random.Random, **changes: Any) -> Row:
         "reason": "", "min_effect": draw.uniform(0.02, 0.1), "statistic_hex": float(best["z"]).hex(), "spec": spec,
         "spec_sha256": hashlib.sha256(f"{number}".encode()).hexdigest(), "cache_digest": "c" * 64,
         "views": tuple(views), "attempts": 1,
+        **_beside(draw, test, entity, k, best["effect"], {"effective_dimension": 2.0}.get(test, 0.04)),
     }  # fmt: skip
     return Row(**values | changes)
 
@@ -117,13 +153,14 @@ def make_row(number: int, draw: random.Random, **changes: Any) -> Row:
 _NUMBERS = (
     "route", "statistic", "effect", "effect_unit", "null_mean", "best_view", "k", "m", "p_raw", "p_scan", "q_bh", "q_by",
     "p_holm", "p_confirm", "p_confirm_adj", "p_u_adj", "p_h_adj", "n_genes", "n_entity", "null", "min_effect",
-    "statistic_hex",
+    "statistic_hex", "effect_low", "effect_high", "interval_level", "interval_method", "interval_units", "interval_missing",
 )  # fmt: skip
 
 
 def empty_numbers(**changes: Any) -> dict[str, Any]:
     """Fields of a row that has not been tested, or could not be."""
-    return {**dict.fromkeys(_NUMBERS), "views": (), "promoted": False, "verdict": "registered", **changes}
+    nothing = {"checks": {}, "companions": {}, "baselines": {}, "views": (), "promoted": False, "verdict": "registered"}
+    return {**dict.fromkeys(_NUMBERS), **nothing, **changes}
 
 
 def make_data(n: int = 189, seed: int = 1, complete: bool = True, **changes: Any) -> ReportData:

@@ -164,12 +164,55 @@ def test_a_row_opens_with_its_lineage_and_replay_command(open_page: Open, data_o
     detail = WebDriverText(page, "td.detail")
     assert f"screen replay {child.id}" in detail
     assert child.rationale in detail
-    assert child.spec_sha256 in detail
+    assert child.spec_sha256[:16] in detail
     assert child.spec["annotation_digest"] in detail
     assert f"refines {child.parent}" in detail
     assert "stratified (largest p, reported)" in detail or child.p_scan is None
     click(page, ".twist[aria-expanded=true]")
     assert not page.find_elements(By.CSS_SELECTOR, "td.detail")
+
+
+def test_a_row_shows_interval_nulls_balance_notes_and_baselines(open_page: Open, data_of: Make) -> None:
+    data = data_of(120)
+    page = open_page(data)
+
+    def detail(row: Any) -> str:
+        page.execute_script(f"location.hash = '{row.id}'")
+        page.implicitly_wait(5)
+        nodes = page.find_elements(By.CSS_SELECTOR, f"tr.row:has([aria-label='Details of {row.id}']) + tr td.detail")
+        page.implicitly_wait(0)
+        return str(nodes[0].text)
+
+    known = next(r for r in data.rows if r.interval_method == "family_jackknife" and r.baselines)
+    text = detail(known)
+    low, high = (f"{v:.4g}".replace("-", "−") for v in (known.effect_low, known.effect_high))
+    assert "95 % interval of the effect" in text
+    assert f"{low} to {high} (family jackknife, {known.interval_units} units)" in text
+    assert all(f"{name} {value:.3g}" in text for name, value in known.baselines.items())
+    for name, found in known.companions.items():
+        said = f"{name} (largest p, reported)" if name == known.null else name
+        assert f"{said} {found['k']} {found['m']}" in text
+    for name, values in known.checks["balance"].items():
+        numbers = " ".join(f"{round(100 * v) / 100:.2f}".replace("-", "−") for v in values.values())
+        assert f"{name} {numbers}".replace("−0.00", "0.00") in text.replace("−0.00", "0.00")
+    assert float(known.statistic).hex() in text
+    far = page.find_elements(By.CSS_SELECTOR, "td.detail td.loud")
+    assert len(far) == sum(abs(round(100 * v)) > 25 for by in known.checks["balance"].values() for v in by.values())
+    none = next(r for r in data.rows if r.interval_missing == "size_dependent")
+    assert "none: the effect changes with the number of genes" in detail(none)
+    noted = next(r for r in data.rows if r.checks.get("notes"))
+    assert noted.checks["notes"][0] in detail(noted)
+    assert page.get_log("browser") == []
+
+
+@pytest.mark.parametrize("value", [0.0, -0.0, 3.25, -1.5, 1e-310, 1e300, 0.1, -(2.0**-1022)])
+def test_the_page_spells_a_double_as_the_ledger_does(
+    open_page: Open, data_of: Make, row_of: Make, value: float
+) -> None:
+    row = row_of(1, statistic=value, statistic_hex=value.hex(), parent=None)
+    page = open_page(dataclasses.replace(data_of(0), rows=(row,)))
+    click(page, "#rows .twist")
+    assert value.hex() in WebDriverText(page, "td.detail").split()
 
 
 def WebDriverText(page: Any, selector: str) -> str:  # noqa: N802
@@ -199,7 +242,13 @@ def test_the_theme_follows_the_system_and_toggles(open_page: Open, data_of: Make
 def test_hostile_prose_stays_text(open_page: Open, data_of: Make) -> None:
     hostile = "</script><img src=x onerror=alert(1)><b>bold</b>"
     data = data_of(40)
-    rows = tuple(dataclasses.replace(r, claim=hostile, rationale=hostile, annotation=hostile) for r in data.rows)
+    noted = {"notes": [hostile], "unbalanced": hostile, "balance": {hostile: {hostile: 0.1}}}
+    rows = tuple(
+        dataclasses.replace(
+            r, claim=hostile, rationale=hostile, annotation=hostile, checks=noted, interval_missing=hostile
+        )
+        for r in data.rows
+    )
     page = open_page(dataclasses.replace(data, rows=rows))
     click(page, "#rows .twist")
     assert set(texts(page, "claim")) == {hostile}

@@ -1,10 +1,13 @@
 """What the page says and carries, without a page."""
 
+import base64
 import dataclasses
 import json
 import math
 import re
+import struct
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,17 +16,21 @@ from hypothesis import strategies as st
 
 from hyposcreen.agent.ledger.records import Row
 from hyposcreen.agent.report import ReportData
+from hyposcreen.agent.report.audits import audit_lines, read_audits
 from hyposcreen.agent.report.encode import (
     ALPHABET,
     COARSER,
     Packer,
     column,
     compact,
+    float_column,
+    id_column,
     prose_column,
     short_digest,
+    significant,
     spec_columns,
 )
-from hyposcreen.agent.report.model import exact_p, page_json, significant
+from hyposcreen.agent.report.model import exact_p, page_json
 from hyposcreen.agent.report.panels import calibration, coverage, histograms
 from hyposcreen.agent.report.words import confirmed_rows, facts, overview
 
@@ -46,7 +53,41 @@ def decoded(encoded: Any, n: int) -> list[Any]:
         return encoded
     if "w" in encoded:
         return ["".join(encoded["w"].get(c, c) for c in text) for text in decoded(encoded["v"], n)]
+    if "c" in encoded:
+        return [encoded["c"]] * n
+    if "h" in encoded:
+        return [f"H{encoded['h'] + i:04d}" for i in range(n)]
+    for key, letter in (("f", "f"), ("g", "d")):
+        if key in encoded:
+            numbers = struct.unpack(f"<{n}{letter}", base64.b64decode(encoded[key]))
+            return [None if math.isnan(v) else v for v in numbers]
     return [encoded["d"][place] for place in places(encoded["i"], n)]
+
+
+_NUMBER = st.none() | st.floats(allow_nan=True, allow_infinity=True)
+
+
+@given(st.lists(_NUMBER, min_size=1, max_size=60))
+def test_packed_numbers_keep_six_digits_or_every_bit(values: list[float | None]) -> None:
+    known = [None if v is None or not math.isfinite(v) else v for v in values]
+    assert decoded(float_column(values, exact=True), len(values)) == known
+    for value, back in zip(known, decoded(float_column(values), len(values)), strict=True):
+        assert back == (None if value is None else pytest.approx(value, rel=6e-6, abs=0))
+
+
+def test_numbers_that_repeat_stay_readable_and_others_are_packed() -> None:
+    assert float_column([0.5] * 40) == {"c": 0.5}
+    assert "f" in float_column([i / 7 for i in range(40)])
+    assert "g" in float_column([i / 7 for i in range(40)], exact=True)
+    assert float_column([1e300, 2.0]) == [1e300, 2], "beyond what float32 holds"
+
+
+def test_ids_that_count_up_are_one_number() -> None:
+    assert decoded(id_column(["H0007", "H0008"]), 2) == ["H0007", "H0008"]
+    assert id_column(["H0007", "H0008"]) == {"h": 7}
+    assert id_column(["H0007", "H0009"]) == ["H0007", "H0009"]
+    assert decoded(id_column(["H9999", "H10000"]), 2) == ["H9999", "H10000"]
+    assert id_column([]) == []
 
 
 @given(st.lists(st.none() | st.integers() | st.text(max_size=3) | st.floats(allow_nan=False, allow_infinity=False)))
@@ -138,6 +179,66 @@ def test_the_json_gives_back_every_row(data_of: Make) -> None:
         assert (columns["id"][i], columns["claim"][i], columns["rationale"][i]) == (row.id, row.claim, row.rationale)
         k = columns["p_scan"][i]
         assert (None if k is None else (k + 1) / (row.m + 1)) == row.p_scan
+
+
+def test_the_json_carries_what_stands_beside_the_numbers(data_of: Make) -> None:
+    data = data_of(90)
+    page = json.loads(compact(page_json(data)))
+    get = {name: decoded(encoded, page["n"]) for name, encoded in page["columns"].items()}
+    assert set(page["missing"]) == {row.interval_missing for row in data.rows if row.interval_missing}
+    for i, row in enumerate(data.rows):
+        assert get["nulls"][i] == list(row.companions)
+        assert get["null_k"][i] == [found["k"] for found in row.companions.values()]
+        assert get["null_m"][i] == [found["m"] for found in row.companions.values()]
+        assert get["effect_low"][i] == (None if row.effect_low is None else pytest.approx(row.effect_low, rel=1e-5))
+        assert get["interval_method"][i] == row.interval_method
+        assert set(get["baselines"][i] or {}) == set(row.baselines)
+        assert get["notes"][i] == "\n".join(row.checks.get("notes", ()))
+        nulls, covariates = get["balanced"][i]
+        flat = [100 * row.checks["balance"][null][c] for null in nulls for c in covariates]
+        assert get["balance"][i] == pytest.approx(flat, abs=0.5001)
+
+
+def test_a_k_that_p_does_not_tell_is_carried(data_of: Make, row_of: Make) -> None:
+    data = data_of(5)
+    assert "k" not in page_json(data)["columns"]
+    odd = row_of(6, k=3, p_scan=0.0123)
+    columns = page_json(dataclasses.replace(data, rows=(*data.rows, odd)))["columns"]
+    assert decoded(columns["k"], 6)[-1] == 3
+
+
+# audits
+
+
+def world(plan: str, number: int, *confirmed: str, **of: Any) -> str:
+    found = {"plan": plan, "number": number, "rows": 30, "confirmed": list(confirmed)}
+    return json.dumps(found | ({"of": of} if of else {}))
+
+
+def test_audit_lines_count_worlds_a_plan_with_the_exact_interval() -> None:
+    of = {"kind": "null", "proposer": "greedy", "iterations": 10, "alpha": 0.05, "cache_digest": "c" * 64}
+    lines = [world("p", n, *(["H0001"] if n == 3 else []), **of) for n in range(1, 41)]
+    (one,) = audit_lines([*lines, lines[2]])
+    assert (one.kind, one.proposer, one.iterations, one.alpha) == ("null", "greedy", 10, 0.05)
+    assert (one.worlds, one.false, one.hypotheses) == (40, 1, 1200), "a world that stands there twice counts once"
+    assert (one.low, one.high) == pytest.approx((0.000632759, 0.131585), rel=1e-4)  # R: binom.test(1, 40)
+
+
+def test_audit_lines_pass_over_what_is_no_world_and_keep_older_worlds_apart() -> None:
+    older = world("q", 1)
+    found = audit_lines(["", "{", "[]", '{"plan": "p"}', older, world("p", 1, kind="planted", proposer="offline")])
+    assert [(a.kind, a.proposer, a.worlds) for a in found] == [
+        ("not recorded", "not recorded", 1),
+        ("planted", "offline", 1),
+    ]
+    assert (found[0].iterations, found[0].alpha) == (None, None)
+
+
+def test_a_project_without_an_audit_has_no_lines(tmp_path: Path) -> None:
+    assert read_audits(tmp_path) == ()
+    (tmp_path / "audit").mkdir()
+    (tmp_path / "audit" / "audit.jsonl").write_text(world("p", 1) + "\n" + world("p", 2)[:-9], encoding="utf-8")
+    assert [a.worlds for a in read_audits(tmp_path)] == [1]
 
 
 def test_a_finished_run_states_its_error_rate(data_of: Make) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from hyposcreen.agent.report import ReportData, ReportError, render_report, write_report
+from hyposcreen.agent.report.audits import AuditLine
 
 Make = Callable[..., Any]
 HOSTILE = '</script><img src=x onerror=alert(1)><!-- \u2028 &amp; {{ 7*7 }} "quoted" \''
@@ -115,6 +116,30 @@ def test_what_a_reader_needs_is_in_the_text(data_of: Make) -> None:
     assert data.head.content_hash in text
     assert "12 proposals that never became hypotheses" in text
     assert "controls nothing" in text
+
+
+def test_the_audit_panel_is_there_when_there_is_an_audit(data_of: Make) -> None:
+    data = data_of(5)
+    assert "Audit:" not in render_report(data)
+    good = AuditLine("null", "greedy", 63, 0.05, "c" * 64, 200, 37_800, 4, 0.00548, 0.0504)
+    bad = AuditLine("confounded", "offline", None, 0.05, "d" * 64, 20, 600, 9, 0.231, 0.685)
+    page = Page(render_report(dataclasses.replace(data, audit=(good, bad))))
+    assert "Audit: the same loop where nothing is true" in page.text
+    assert "0.0055 to 0.05" in page.text
+    assert "37,800" in page.text
+    assert page.text.count("another cache") == 1
+    loud = [
+        attributes for tag, attributes in page.elements if tag == "td" and "loud" in (attributes.get("class") or "")
+    ]
+    assert len(loud) == 1, "an interval that lies above alpha is shown as what it is"
+
+
+def test_scripts_are_squeezed_outside_strings_only() -> None:
+    from hyposcreen.agent.report.render import squeezed
+
+    assert squeezed('const a = "x = y ; z", b = `p { ${q} }`;') == 'const a="x = y ; z",b=`p { ${q} }`;'
+    assert squeezed("text.replace(/ = ; /g, (c) => c) || a ? b : c") == "text.replace(/ = ; /g,(c)=>c)||a?b:c"
+    assert squeezed("return x / 2;") == "return x / 2;"
 
 
 def test_an_unfinished_run_says_so_before_anything_else(data_of: Make) -> None:

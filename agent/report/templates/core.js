@@ -18,8 +18,15 @@ function letters(text, width, i) {
   return code === (width === 1 ? 63 : 4095) ? -1 : code;
 }
 const place = (column, i) => (Array.isArray(column.i) ? column.i[i] : letters(column.i, column.i.length / DATA.n, i));
+const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
 function at(column, i) {
   if (Array.isArray(column)) return column[i];
+  if ("c" in column) return column.c;
+  if ("h" in column) return `H${String(column.h + i).padStart(4, "0")}`;
+  if (column.f || column.g) {
+    column.a ??= column.f ? new Float32Array(bytes(column.f).buffer) : new Float64Array(bytes(column.g).buffer);
+    return Number.isNaN(column.a[i]) ? null : column.a[i];
+  }
   if (column.w) return at(column.v, i).replace(/[\u0100-\u052f]/g, (letter) => column.w[letter] ?? letter);
   return column.d[place(column, i)];
 }
@@ -29,11 +36,21 @@ function exactP(value, m) {
 
 function hex(digest) {
   if (digest.startsWith("=")) return digest.slice(1);
-  return [...atob(digest.replace(/-/g, "+").replace(/_/g, "/"))].map((c) => c.charCodeAt(0).toString(16).padStart(2, "0")).join("");
+  return [...bytes(digest.replace(/-/g, "+").replace(/_/g, "/"))].map((b) => b.toString(16).padStart(2, "0")).join("");
+}
+// A double as C and Python write it, %a: the ledger's own spelling, bit for bit.
+function hexFloat(value) {
+  const bits = new DataView(new ArrayBuffer(8));
+  bits.setFloat64(0, value);
+  const high = bits.getUint32(0), power = (high >>> 20) & 2047;
+  const digits = (high & 0xfffff).toString(16).padStart(5, "0") + bits.getUint32(4).toString(16).padStart(8, "0");
+  const sign = high >>> 31 ? "-" : "";
+  if (!power) return value ? `${sign}0x0.${digits}p-1022` : `${sign}0x0.0p+0`;
+  return `${sign}0x1.${digits}p${power < 1023 ? "-" : "+"}${Math.abs(power - 1023)}`;
 }
 
 // Thousands of rows open fast because only what the charts and the sorting need is decoded at once.
-const EAGER = ["id", "iteration", "family", "test", "annotation", "role", "verdict", "route", "statistic", "effect", "null_mean", "k", "m", "q_bh", "parent"];
+const EAGER = ["id", "iteration", "family", "test", "annotation", "role", "verdict", "route", "statistic", "effect", "null_mean", "m", "q_bh", "parent"];
 const P = { p_raw: "m", p_scan: "m", p_confirm: null, p_confirm_adj: null, p_u_adj: null, p_h_adj: null };
 const LATER = {};
 for (const [name, column] of Object.entries(DATA.columns)) {
@@ -45,6 +62,8 @@ const ROWS = Array.from({ length: DATA.n }, (_, i) => {
   const row = Object.create(LATER);
   row.i = i;
   for (const name of EAGER) row[name] = at(DATA.columns[name], i);
+  const explored = DATA.columns.k ? at(DATA.columns.k, i) : at(DATA.columns.p_scan, i);
+  row.k = typeof explored === "number" ? explored : null;
   for (const name in P) row[name] = exactP(at(DATA.columns[name], i), P[name] ? row.m : DATA.mLook);
   const known = row.effect !== null && row.null_mean !== null;
   row.d = known ? row.effect - row.null_mean : null;
@@ -56,7 +75,7 @@ const BY_ID = new Map(ROWS.map((row) => [row.id, row]));
 function specOf(row) {
   return Object.entries(DATA.specs).flatMap(([key, column]) => {
     const value = place(column, row.i);
-    return value < 0 ? [] : [[key, column.d[value]]];
+    return value < 0 ? [] : [[key, column.d[value]?.x ? hex(column.d[value].x) : column.d[value]]];
   });
 }
 

@@ -154,21 +154,46 @@ function detail(row) {
   const left = el("div", {}, el("h4", {}, "Claim"), el("p", { class: "prose" }, row.claim),
     ...(row.rationale ? [el("h4", {}, "Rationale, as the proposer gave it"), el("p", { class: "prose" }, row.rationale)] : []),
     ...(row.reason ? [el("h4", {}, "Reason"), el("p", { class: "prose" }, row.reason)] : []),
+    ...(row.unbalanced || row.notes ? [el("h4", {}, "Notes")] : []),
+    ...[row.unbalanced, ...row.notes.split("\n")].filter(Boolean).map((text) => el("p", { class: "prose" }, text)),
     el("h4", {}, "Before the test"),
     pairs([["prior", num(row.prior)], ["predicted direction", row.direction], ["move", row.proposer_move], ["role", DATA.roles[row.role] || row.role], ["lineage", lineage], ["promoted", row.promoted ? "yes" : "no"]]),
     el("h4", {}, "Replay"), el("pre", {}, el("code", {}, `screen replay ${row.id}`)));
-  const right = el("div", {}, el("h4", {}, "Numbers"), pairs(numbers(row)),
-    el("h4", {}, "Specification"), pairs([...specOf(row).map(([key, value]) => [key, code(plain(value))]), ["spec sha256", code(row.spec_sha256)]]));
+  const right = el("div", {}, el("h4", {}, "Numbers"), pairs(numbers(row)), ...companions(row), ...balance(row),
+    el("h4", {}, "Specification"), pairs([...specOf(row).map(([key, value]) => [key, code(plain(value))]), ["spec sha256, first 16 digits", code(row.spec_sha256)]]));
   return el("tr", { class: "open" }, el("td", { class: "detail", colspan: COLUMNS.length }, el("div", {}, left, right)));
 }
+function interval(row) {
+  if (row.effect_low === null) return row.interval_missing ? `none: ${DATA.missing[row.interval_missing]}` : null;
+  return `${num(row.effect_low, 4)} to ${num(row.effect_high, 4)} (${row.interval_method.replaceAll("_", " ")}, ${row.interval_units} units)`;
+}
+// A small table: rows of [head, ...cells]; a cell is text, or [text, class].
+function grid(caption, head, rows) {
+  const cells = (tag, [first, ...rest]) => el("tr", {}, el("th", { scope: "row" }, first), ...rest.map((c) => (Array.isArray(c) ? el(tag, { class: `n ${c[1]}` }, c[0]) : el(tag, { class: "n" }, c))));
+  return [el("h4", {}, caption), el("table", { class: "plain small" }, el("thead", {}, cells("th", head)), el("tbody", {}, ...rows.map((r) => cells("td", r))))];
+}
+function companions(row) {
+  if (!row.nulls.length) return [];
+  return grid("Companion nulls, genes A", ["null", "k", "m", "p_scan"], row.nulls.map((name, n) => {
+    const k = row.null_k[n], m = row.null_m[n];
+    return [name === row.null ? `${name} (largest p, reported)` : name, String(k), String(m), pText((k + 1) / (m + 1))];
+  }));
+}
+function balance(row) {
+  const [nulls, names] = row.balanced;
+  if (!nulls.length) return [];
+  return grid("Balance: sd from the genes that stand in", ["null", ...names], nulls.map((name, n) => [name, ...names.map((_, c) => {
+    const value = row.balance[n * names.length + c];
+    return [minus((value / 100).toFixed(2)), Math.abs(value) > 25 ? "loud" : ""];
+  })]));
+}
 function numbers(row) {
-  const nulls = (specOf(row).find(([key]) => key === "nulls") || [])[1];
-  const companions = Array.isArray(nulls) ? nulls.map((name) => (name === row.null ? `${name} (largest p, reported)` : name)).join(", ") : row.null;
   return [
     ["effect vs null mean", row.effect === null ? null : `${num(row.effect, 6)} vs ${num(row.null_mean, 6)} ${row.effect_unit || ""}`],
+    [`${Math.round(100 * (row.interval_level ?? 0.95))} % interval of the effect`, interval(row)],
+    ["AUROC without the embedding", row.baselines && Object.entries(row.baselines).map(([name, value]) => `${name} ${num(value)}`).join(", ")],
     ["best view", row.best_view],
-    ["statistic (null sd)", row.statistic === null ? null : el("span", {}, num(row.statistic, 6), " ", row.statistic_hex ? code(row.statistic_hex) : "")],
-    ["companion nulls", companions],
+    ["statistic (null sd)", row.statistic === null ? null : el("span", {}, num(row.statistic, 6), " ", code(hexFloat(row.statistic)))],
     ["p_scan = (k + 1) / (m + 1)", row.p_scan === null ? null : `(${row.k} + 1) / (${row.m} + 1) = ${num(row.p_scan, 6)}`],
     ["minimum detectable effect", row.min_effect === null ? null : num(row.min_effect)],
     ["size on genes A", row.n_genes === null ? null : `${row.n_entity} in ${row.n_genes} genes`],
