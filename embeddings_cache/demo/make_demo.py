@@ -1,4 +1,4 @@
-"""Make the shipped demo: train the small model, extract its cache and that of an untrained twin, and judge both.
+"""Make the shipped demo: train the small model, extract its cache and those of two untrained twins, and judge them.
 
 Run ``python -m hyposcreen.embeddings_cache.demo.make_demo`` (needs torch, safetensors and scanpy; no network). The
 shipped weights were trained once; ``--cache-only`` extracts again from them, ``--weights-only`` stops after training.
@@ -20,7 +20,8 @@ import torch
 from safetensors.torch import save_file
 
 from ..cells import Cells, demo_cells
-from ..checkpoint import load_checkpoint, random_init_like
+from ..checkpoint import load_checkpoint
+from ..controls import Control
 from ..encoder import Architecture
 from ..extract import extract
 from ..store import Cache
@@ -31,7 +32,12 @@ HERE = Path(__file__).parent
 SPECIAL = ("<pad>", "<cls>", "<eoc>")
 WIDTH, LAYERS, HEADS = 64, 4, 4
 DROPOUT = 0.1
-CONTROL_SEED = 0
+CACHES = (
+    ("demo", "cache", None),
+    ("demo-random-init", "control_random_init", Control("random-init", 0)),
+    ("demo-random-init-1", "control_random_init_1", Control("random-init", 1)),
+)
+"""Name, folder and control of each shipped cache."""
 
 
 def make_vocab(cells: Cells) -> dict[str, int]:
@@ -91,17 +97,13 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def make_caches(cells: Cells, folder: Path) -> dict[str, Cache]:
-    """Extract the demo cache and its untrained control from the weights in ``folder / "model"``."""
+    """Extract the demo cache and its untrained controls from the weights in ``folder / "model"``."""
     checkpoint = load_checkpoint(folder / "model")
-    control = random_init_like(checkpoint, CONTROL_SEED)
     caches = {}
-    for name, place, model in (
-        ("demo", "cache", checkpoint),
-        ("demo-random-init", "control_random_init", control),
-    ):
+    for name, place, control in CACHES:
         shutil.rmtree(folder / place, ignore_errors=True)
         start = time.perf_counter()
-        caches[name] = extract(model, cells, folder / place, name=name)
+        caches[name] = extract(checkpoint, cells, folder / place, control=control, halves=False, name=name)
         print(f"{name}: {time.perf_counter() - start:.1f} s, digest {caches[name].digest}")
         print(caches[name].report.summary())
     return caches

@@ -155,9 +155,9 @@ def demo_model():
     return load_checkpoint(DEMO / "model")
 
 
-@pytest.mark.parametrize(("name", "untrained"), [("demo", False), ("demo-random-init", True)])
-def test_shipped_weights_give_the_shipped_cache(tmp_path, demo_model, name, untrained):
-    model = random_init_like(demo_model, 0) if untrained else demo_model
+@pytest.mark.parametrize(("name", "seed"), [("demo", None), ("demo-random-init", 0), ("demo-random-init-1", 1)])
+def test_shipped_weights_give_the_shipped_cache(tmp_path, demo_model, name, seed):
+    model = demo_model if seed is None else random_init_like(demo_model, seed)
     shipped = open_cache(find_cache(name, tmp_path))
     assert shipped.manifest["provenance"]["checkpoint"]["digest"] == model.digest
     again = extract(model, demo_cells(), tmp_path / "again")
