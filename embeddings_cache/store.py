@@ -35,6 +35,7 @@ _HERE = Path(__file__).parent
 SHIPPED = {
     "demo": _HERE / "demo" / "cache",
     "demo-random-init": _HERE / "demo" / "control_random_init",
+    "demo-random-init-1": _HERE / "demo" / "control_random_init_1",
 }
 """Caches that come with the package, by name."""
 

@@ -229,7 +229,7 @@ def test_cache_is_found_by_name_and_by_path(tmp_path, written):
 
 
 def test_unknown_name_lists_what_exists(tmp_path, written):
-    with pytest.raises(CacheError, match="no cache 'typo': choose one of demo, demo-random-init, mine"):
+    with pytest.raises(CacheError, match="no cache 'typo': choose one of demo, demo-random-init, demo-random-init-1, mine"):
         find_cache("typo", tmp_path)
 
 
@@ -239,7 +239,7 @@ def test_gene_table_refuses_columns_of_different_length():
 
 
 def test_shipped_demo_opens_and_is_sound(tmp_path):
-    for name in ("demo", "demo-random-init"):
+    for name in store_module.SHIPPED:
         cache = open_cache(find_cache(name, tmp_path))
         assert cache.name == name
         assert (cache.n_layers, cache.n_genes, cache.dim) == (5, 765, 64)
