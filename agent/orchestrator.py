@@ -24,7 +24,7 @@ from ..hypotheses.spec import Proposal, TestSpec
 from ..tests_library.catalogue import CATALOGUE
 from ..tests_library.multiplicity import split_alpha
 from . import policy
-from .digest import Digest, make_digest, offers
+from .digest import Digest, make_digest
 from .errors import Exit, UserError
 from .executor import Executor
 from .explore import explore
@@ -48,7 +48,7 @@ from .ledger.records import (
 from .ledger.store import Ledger
 from .look import Tally, judge, plan_look
 from .progress import Progress
-from .project import Project, Side
+from .project import Project
 from .proposers.base import Proposer
 from .sandbox.base import Job, Outcome
 from .untrusted import as_said, malformed, prose
@@ -121,11 +121,10 @@ def run_iteration(loop: Loop, iteration: int) -> None:
 
 def current_digest(loop: Loop, iteration: int) -> Digest:
     """What the proposer may know now."""
-    sizes = {name: loop.project.entity_size(name, Side.EXPLORE) for name in loop.project.annotations}
     return make_digest(
         iteration,
         loop.plan.iterations,
-        offers(loop.project.grammar, sizes),
+        loop.project.offers,
         loop.ledger.records(Registered),
         {t.id: t for t in loop.ledger.records(Tested)},
     )

@@ -39,6 +39,7 @@ from ..tests_library.engine.elementary import log
 from ..tests_library.nulls import NULLS, Exchange, exchange, study_load
 from ..tests_library.statistics.base import Need
 from .config import LEDGER_NAME, Config
+from .digest import Offer, offers
 from .errors import UserError
 from .sandbox.base import Job
 
@@ -72,6 +73,7 @@ class Project:
     partner: Cache | None = None
     """Another cache to compare with (setting ``partner``)."""
     _loads: dict[tuple[Side, str | None], NDArray[np.int64]] = field(default_factory=dict)
+    _balances: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
 
     @property
     def ledger_path(self) -> Path:
@@ -102,6 +104,12 @@ class Project:
             testable,
             self.brings,
         )
+
+    @cached_property
+    def offers(self) -> tuple[Offer, ...]:
+        """What a proposer may choose from, with the sizes of genes A."""
+        sizes = {name: self.entity_size(name, Side.EXPLORE) for name in self.annotations}
+        return offers(self.grammar, sizes)
 
     @property
     def brings(self) -> dict[Need, str]:
@@ -243,16 +251,9 @@ class Project:
         printed; expression and detection, which an embedding can hold, must be matched for a row to count.
         """
         facts = self.facts(test, annotation)
-        background = self.annotations[annotation].background
-        rows, genes = self.rows(Side.EXPLORE, background), self.cache.genes
-        other = self.studied_besides(annotation)
-        covariates = {
-            "expression": log(1.0 + genes.mean_expression[rows]),
-            "detection": genes.detection[rows],
-            **{name: counts.astype(np.float64) for name, counts in other.items()},
-        }
-        touched = np.array([gene for gene, _ in carriers(facts)], dtype=np.int64)
-        found = {null: balance(rule, touched, covariates) for null, rule in self._exchanges[background].items()}
+        if annotation not in self._balances:
+            self._balances[annotation] = self._balance(facts)
+        found = self._balances[annotation]
         far = [name for name in MUST_BALANCE if abs(found[MATCHED][name]) > THRESHOLD]
         said = ", ".join(f"{name} {found[MATCHED][name]:+.2f} sd" for name in far)
         return {
@@ -262,6 +263,19 @@ class Project:
             else "",
             "notes": list(notes(facts)),
         }
+
+    def _balance(self, facts: Facts) -> dict[str, dict[str, float]]:
+        """Null → covariate → standardised mean difference. It rests on the annotation, whatever the test."""
+        background = facts.annotation.background
+        rows, genes = self.rows(Side.EXPLORE, background), self.cache.genes
+        other = self.studied_besides(facts.annotation.name)
+        covariates = {
+            "expression": log(1.0 + genes.mean_expression[rows]),
+            "detection": genes.detection[rows],
+            **{name: counts.astype(np.float64) for name, counts in other.items()},
+        }
+        touched = np.array([gene for gene, _ in carriers(facts)], dtype=np.int64)
+        return {null: balance(rule, touched, covariates) for null, rule in self._exchanges[background].items()}
 
     def studied_besides(self, annotation: str) -> dict[str, NDArray[np.int64]]:
         """How many other annotations name each gene of genes A, and its partners in other pairs and edges: int64 [n] each."""

@@ -83,10 +83,17 @@ class Grammar:
 
     def options(self, kind: TestKind) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Layer options and coordinate options of a kind."""
-        return (
-            tuple(layer_options(kind, self.n_layers)),
-            tuple(coordinate_options(kind, self.n_layers, self.n_axes)),
-        )
+        return self._options[kind.name]
+
+    @cached_property
+    def _options(self) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
+        return {
+            kind.name: (
+                tuple(layer_options(kind, self.n_layers)),
+                tuple(coordinate_options(kind, self.n_layers, self.n_axes)),
+            )
+            for kind in CATALOGUE.values()
+        }
 
     def sentences(self) -> Iterator[Sentence]:
         """Everything that can be said and tested, in a fixed order."""

@@ -14,6 +14,7 @@ What the design asks for and no rule here can see yet:
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil, exp, lgamma, log
 from typing import Any
 
@@ -376,10 +377,16 @@ def log_arrangements(facts: Facts, free: Freedom) -> float:
     sort in a stratum of N units there are N! / Π c_a! labellings, multiplied over strata. For pairs, "alike" means twins
     (the same partners and grades, each other apart); a graph may have symmetries beyond those, hence a bound.
     """
-    coarse = _log_labellings({gene: 1 for gene, _ in carriers(facts)}, free)
+    coarse = _log_touched(tuple(sorted({gene for gene, _ in carriers(facts)})), free)
     if facts.annotation.kind == "gene_set" or coarse >= -log(facts.threshold):
         return coarse  # telling touched genes from others already gives enough, finer labels only give more
     return _log_labellings(_sorts(facts), free)
+
+
+@lru_cache(maxsize=1024)
+def _log_touched(genes: tuple[int, ...], free: Freedom) -> float:
+    """As if all genes that carry something carried the same. Asked again for every test kind, so it is remembered."""
+    return _log_labellings(dict.fromkeys(genes, 1), free)
 
 
 def carriers(facts: Facts) -> Iterable[tuple[int, Any]]:

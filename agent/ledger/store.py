@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import asdict
@@ -54,6 +55,10 @@ class Ledger:
         self._reader = reader
         self._timeout = timeout
         self._version = version
+        self._read: dict[str, tuple[int, tuple[Record, ...]]] = {}
+        """Kind → the last seq that was read and all records of that kind up to it."""
+        self._told: tuple[Head, Counter[str]] = (GENESIS, Counter())
+        """A head, and how many entries of each kind are up to it."""
 
     @classmethod
     def create(cls, path: str | Path, timeout: float = _TIMEOUT) -> Self:
@@ -131,8 +136,12 @@ class Ledger:
         canonical_text(extra, "the context")
         with transaction(writer, self.path, self._timeout) as connection:
             head = _head(connection)
+            told = self._told if self._told[0] == head else (head, _counts(connection))
+            counts = told[1].copy()
             for record, body in zip(records, bodies, strict=True):
-                head = self._append_one(connection, head, record, body, extra)
+                head = self._append_one(connection, head, counts, record, body, extra)
+                counts[record.KIND] += 1
+        self._told = (head, counts)
         return head
 
     def head(self) -> Head:
@@ -145,17 +154,27 @@ class Ledger:
 
         Read in pages, so that a slow consumer never keeps a writer waiting.
         """
+        yield from self._entries(kinds, after, self.head().seq)
+
+    def records(self, cls: type[R]) -> tuple[R, ...]:
+        """Every record of one type, in order. Raises :class:`LedgerError` (exit code 4) on an unreadable one.
+
+        Entries never change, so what was read once is kept and only later entries are read.
+        """
         end = self.head().seq
+        seen, known = self._read.get(cls.KIND, (0, ()))
+        if end < seen:  # another file has come in its place
+            seen, known = 0, ()
+        known += tuple(entry.record() for entry in self._entries((cls.KIND,), seen, end))
+        self._read[cls.KIND] = (end, known)
+        return tuple(record for record in known if isinstance(record, cls))
+
+    def _entries(self, kinds: Collection[str] | None, after: int, end: int) -> Iterator[Entry]:
         while after < end:
             with self._reading() as connection:
                 page = [Entry(*row) for row in connection.execute(_page(after, end, kinds))]
             yield from page
             after = page[-1].seq if len(page) == _PAGE else end
-
-    def records(self, cls: type[R]) -> tuple[R, ...]:
-        """Every record of one type, in order. Raises :class:`LedgerError` (exit code 4) on an unreadable one."""
-        found = (entry.record() for entry in self.entries(kinds=(cls.KIND,)))
-        return tuple(record for record in found if isinstance(record, cls))
 
     def run(self) -> RunOpened | None:
         """The frozen plan, or ``None`` before a run was opened."""
@@ -198,9 +217,15 @@ class Ledger:
         return runner_lock(self.path)
 
     def _append_one(
-        self, connection: Connection, head: Head, record: Record, body: str, extra: Mapping[str, Any]
+        self,
+        connection: Connection,
+        head: Head,
+        counts: Counter[str],
+        record: Record,
+        body: str,
+        extra: Mapping[str, Any],
     ) -> Head:
-        if problem := order_problem(record.KIND, lambda kind: _count(connection, kind)):
+        if problem := order_problem(record.KIND, lambda kind: counts[kind]):
             raise LedgerError(f"nothing was recorded in {self.path}: {problem}")
         is_context = record.KIND in CONTEXT_KINDS
         context = dict(extra) | {"at": datetime.now(UTC).isoformat(timespec="milliseconds")}
@@ -296,8 +321,10 @@ def _page(after: int, end: int, kinds: Collection[str] | None) -> Select[Any]:
     return page if kinds is None else page.where(ENTRY.c.kind.in_(kinds))
 
 
-def _count(connection: Connection, kind: str) -> int:
-    return connection.scalar(select(func.count()).where(ENTRY.c.kind == kind)) or 0
+def _counts(connection: Connection) -> Counter[str]:
+    """Kind → how many entries of it there are."""
+    rows = connection.execute(select(ENTRY.c.kind, func.count()).group_by(ENTRY.c.kind)).all()
+    return Counter({str(kind): int(n) for kind, n in rows})
 
 
 def _fill(source: Connection, target: Connection) -> None:

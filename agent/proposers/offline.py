@@ -7,7 +7,7 @@ something new, exploits what looked promising, and narrows at most one good row 
 import hashlib
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -62,6 +62,8 @@ class _State:
         self._annotations = Counter(r.annotation for r in digest.rows)
         self._refined = {r.parent for r in digest.rows if r.parent is not None}
         self._refinements = 0
+        self._bounds: dict[str, float] = {}
+        """What :meth:`_arm` has said since the last ``take``."""
         self._hits: dict[str, float] = defaultdict(float)
         for r in self._rows:
             for arm in (f"family:{r.family}", f"annotation:{r.annotation}"):
@@ -70,6 +72,7 @@ class _State:
     def take(self, proposal: Proposal) -> None:
         """Remember a proposal of this iteration."""
         family = CATALOGUE[proposal.test].family
+        self._bounds.clear()
         self._said.add((proposal.test, proposal.annotation, proposal.layers, proposal.coordinates))
         self._combinations[(proposal.test, proposal.annotation)] += 1
         self._families[family] += 1
@@ -83,9 +86,8 @@ class _State:
         fresh = self._fresh()
         if not fresh:
             return None
-        offer = min(
-            fresh,
-            key=lambda o: (self._annotations[o.annotation], self._families[o.family], _PLACE[o.test], self._tie(o)),
+        offer = self._first(
+            fresh, lambda o: (self._annotations[o.annotation], self._families[o.family], _PLACE[o.test])
         )
         why = f"{offer.annotation} and the {offer.family} family have been looked at least so far"
         return self._full_scan(offer, "cover", why)
@@ -95,7 +97,7 @@ class _State:
         fresh = self._fresh()
         if not fresh:
             return None
-        offer = max(fresh, key=lambda o: (self._bound(o), -_PLACE[o.test], self._tie(o)))
+        offer = self._first(fresh, lambda o: (-self._bound(o), _PLACE[o.test]))
         rate = self._rate(f"annotation:{offer.annotation}", self._annotations[offer.annotation])
         why = f"tests of {offer.annotation} have looked promising at a rate of about {rate:.2f}"
         return self._full_scan(offer, "transfer", why)
@@ -118,14 +120,16 @@ class _State:
         return (self._hits[arm] + _PRIOR_HITS) / (tests + _PRIOR_TESTS)
 
     def _bound(self, offer: Offer) -> float:
-        total = max(1, sum(self._families.values()))
-        bound = 0.0
-        for arm, tests in (
-            (f"family:{offer.family}", self._families[offer.family]),
-            (f"annotation:{offer.annotation}", self._annotations[offer.annotation]),
-        ):
-            bound += self._rate(arm, tests) + math.sqrt(math.log(total + 1) / (2 * (tests + 1)))
-        return bound
+        return self._arm("family", offer.family) + self._arm("annotation", offer.annotation)
+
+    def _arm(self, of: str, name: str) -> float:
+        """Upper confidence bound on the rate of promising rows of a family or an annotation."""
+        arm = f"{of}:{name}"
+        if arm not in self._bounds:
+            tests = (self._families if of == "family" else self._annotations)[name]
+            total = max(1, sum(self._families.values()))
+            self._bounds[arm] = self._rate(arm, tests) + math.sqrt(math.log(total + 1) / (2 * (tests + 1)))
+        return self._bounds[arm]
 
     def _narrower(self, row: SeenRow) -> Iterable[Proposal]:
         offer = next(o for o in self._offers if (o.test, o.annotation) == (row.test, row.annotation))
@@ -162,6 +166,12 @@ class _State:
             move=move,
         )
         return replace(proposal, move="cover") if self._families[offer.family] == 0 else proposal
+
+    def _first(self, fresh: Sequence[Offer], order: Callable[[Offer], tuple[float, ...]]) -> Offer:
+        """The offer that comes first in ``order``; among equals, by chance of the seed."""
+        ranks = [order(offer) for offer in fresh]
+        best = min(ranks)
+        return min((o for o, rank in zip(fresh, ranks, strict=True) if rank == best), key=self._tie)
 
     def _tie(self, offer: Offer) -> str:
         text = f"{self._seed}|{self._iteration}|{offer.test}|{offer.annotation}"

@@ -7,10 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hyposcreen.agent.digest import Digest, SeenRow, make_digest, offers
+from hyposcreen.agent.digest import Digest, SeenRow, make_digest
 from hyposcreen.agent.ledger import records as rec
 from hyposcreen.agent.ledger.store import Ledger
-from hyposcreen.agent.project import Side
 from hyposcreen.agent.proposers.offline import OfflineProposer
 from hyposcreen.hypotheses.canonical import canonical_json
 from hyposcreen.hypotheses.grammar import DIRECTIONS
@@ -18,7 +17,7 @@ from hyposcreen.hypotheses.grammar import DIRECTIONS
 
 def offered(finished: Any) -> Any:
     project = finished.project
-    return offers(project.grammar, {n: project.entity_size(n, Side.EXPLORE) for n in project.annotations})
+    return project.offers
 
 
 @st.composite
