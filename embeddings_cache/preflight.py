@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .alignment import Alignment, check_alignment
+from .alignment import check_alignment
 from .genes import GeneTable
 
 NEVER_SAMPLED = "never sampled"
@@ -65,7 +65,7 @@ def _kind(reason: str) -> str:
     return "duplicate row" if reason.startswith("duplicate row") else reason.split(" in layer", maxsplit=1)[0]
 
 
-def preflight(layers: Sequence[NDArray[np.float32]], genes: GeneTable, *, compare: bool = True) -> PreflightReport:
+def preflight(layers: Sequence[NDArray[np.float32]], genes: GeneTable) -> PreflightReport:
     """Look for rows that must be masked and for faults that must stop a screen.
 
     Masked: genes that no cell contributed to, rows that are zero or constant in some layer, rows that repeat an earlier
@@ -76,7 +76,6 @@ def preflight(layers: Sequence[NDArray[np.float32]], genes: GeneTable, *, compar
     Args:
         layers: gene matrices ``[n_genes, dim]``, the input embedding first.
         genes: the gene table, in row order.
-        compare: compare layers with each other and names with rows; see :mod:`.alignment`.
 
     Returns:
         A report; nothing is raised.
@@ -94,7 +93,7 @@ def preflight(layers: Sequence[NDArray[np.float32]], genes: GeneTable, *, compar
     usable = np.flatnonzero([not reason for reason in reasons])
     looked_at = _evenly(usable, _DIMENSION_ROWS)
     dimensions = tuple(participation_ratio(layer[looked_at]) for layer in layers)
-    found = check_alignment(layers, genes, usable) if compare else Alignment()
+    found = check_alignment(layers, genes, usable)
     nothing = () if len(usable) else ("every gene is masked, so there is nothing to test: extract from more cells.",)
     return PreflightReport(
         masked=tuple((row, genes.symbol[row], reason) for row, reason in enumerate(reasons) if reason),
@@ -102,6 +101,16 @@ def preflight(layers: Sequence[NDArray[np.float32]], genes: GeneTable, *, compar
         warnings=(*_value_warnings(layers, usable), *found.warnings),
         notes=(*_notes(dimensions), *found.notes),
         effective_dimension=dimensions,
+        n_genes=len(genes),
+    )
+
+
+def as_written(layers: Sequence[NDArray[np.float32]], genes: GeneTable) -> PreflightReport:
+    """What the table says was found when the cache was written; only shapes and symbols are looked at again."""
+    errors = _shape_errors(layers, genes) + _symbol_errors(genes)
+    return PreflightReport(
+        masked=tuple((row, genes.symbol[row], reason) for row, reason in enumerate(genes.mask_reason) if reason),
+        errors=tuple(errors),
         n_genes=len(genes),
     )
 
@@ -176,6 +185,7 @@ def _set_missing(reasons: list[str], rows: NDArray[np.intp], reason: str) -> Non
 def _bad_rows(layer: NDArray[np.float32], usable: NDArray[np.bool_]) -> list[tuple[int, str]]:
     """Zero, constant and repeated rows among the usable ones; of equal rows the first stays."""
     found = []
+    layer = np.asarray(layer)  # rows of a memory map are slow to take one by one
     flat = (layer == layer[:, :1]).all(axis=1) if layer.shape[1] > 1 else (layer == 0).all(axis=1)
     first_with: dict[bytes, int] = {}
     for row in np.flatnonzero(usable):

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from .durable import sync_folder, write_array, write_bytes
 from .errors import CacheError
 from .genes import GeneTable
-from .preflight import PreflightReport, preflight
+from .preflight import PreflightReport, as_written, preflight
 
 __all__ = ["Cache", "CacheError", "GeneTable", "cache_digest", "find_cache", "list_caches", "open_cache", "write_cache"]
 
@@ -202,8 +202,8 @@ def open_cache(path: str | Path, *, verify: bool = True) -> Cache:
 
     Args:
         path: the folder.
-        verify: compare every file and the content with the digests in the manifest, and names with rows; skip only for
-            a cache that this process has verified already.
+        verify: compare every file and the content with the digests in the manifest, and run the preflight; skip only for
+            a cache that has been verified already in this run. Its masks then are those that were written.
 
     Raises:
         CacheError: missing folder or file, unreadable or truncated array, digest mismatch, a manifest of a newer
@@ -215,7 +215,7 @@ def open_cache(path: str | Path, *, verify: bool = True) -> Cache:
     genes = GeneTable.from_tsv(_read_text(path / GENES), str(path / GENES))
     if verify:
         _verify(path, manifest, layers, genes)
-    report = _sound(preflight(layers, genes, compare=verify), path)
+    report = _sound(preflight(layers, genes) if verify else as_written(layers, genes), path)
     return Cache(
         name=str(manifest["name"]),
         path=path,

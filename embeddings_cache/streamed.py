@@ -23,7 +23,7 @@ from .gene_names import NO_ALIASES, Aliases, Duplicates, GeneMap, map_genes, sym
 
 BLOCK_ENTRIES = 1 << 22
 """Counts held at a time, about; a matrix stored by gene is read whole for each block, so there blocks are larger."""
-_BY_GENE = 8
+_BY_GENE = 4
 _LOOKED_AT = 64
 
 

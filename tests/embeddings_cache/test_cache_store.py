@@ -54,6 +54,17 @@ def test_what_was_written_is_read_back_bit_for_bit(written):
     assert again.manifest["provenance"] == {"model": "none", "seed": 3}
 
 
+def test_a_verified_cache_opens_with_the_masks_that_were_written(tmp_path):
+    layers = small_layers()
+    layers[1][3] = 0.0
+    written = write_cache(tmp_path / "c", layers=layers, genes=small_table(unobserved=[1]), manifest={})
+    again = open_cache(written.path, verify=False)
+    assert (
+        again.genes.mask_reason == written.genes.mask_reason == ("", "never sampled", "", "zero row in layer 1", "", "")
+    )
+    assert again.report.masked == written.report.masked
+
+
 def test_layers_are_memory_mapped_and_read_only(written):
     assert isinstance(written.layers[0], np.memmap)
     with pytest.raises(ValueError, match="read-only"):
@@ -229,7 +240,9 @@ def test_cache_is_found_by_name_and_by_path(tmp_path, written):
 
 
 def test_unknown_name_lists_what_exists(tmp_path, written):
-    with pytest.raises(CacheError, match="no cache 'typo': choose one of demo, demo-random-init, demo-random-init-1, mine"):
+    with pytest.raises(
+        CacheError, match="no cache 'typo': choose one of demo, demo-random-init, demo-random-init-1, mine"
+    ):
         find_cache("typo", tmp_path)
 
 
