@@ -142,8 +142,9 @@ def section_shared(results: list[Rates], again: list[Rates]) -> list[str]:
     out += prose(f"""
         One kind of each shape of statistic suffices. If the null is true, the observed arrangement and the m drawn ones are
         exchangeable; so are the values of any function of an arrangement, and p = (k + 1)/(m + 1) is exact whatever the
-        function is. What can go wrong is in the arrangements (measured in every row) and in a kernel that treats the observed
-        one unlike the others (measured once a kernel). Not measured under these nulls: {", ".join(left)}.
+        function is. What can go wrong is in the arrangements, which every row measures, and in a kernel that treats the observed
+        one unlike the others: `tests/tests_library/test_exactness.py` enumerates every arrangement of a small universe for every
+        kind. Not measured under these nulls: {", ".join(left)}.
     """)
     return out
 
