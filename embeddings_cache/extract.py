@@ -191,7 +191,10 @@ def _resumed(work: Work, shard: Shard, folder: Path) -> Part:
     if inputs_digest(part.plan) != inputs_digest(work.plan) or part.shard != shard:
         raise CacheError(f"{found} is an unfinished extraction of other inputs: remove it or choose another name.")
     return replace(
-        part, path=folder, totals=Totals.of_arrays({k: v.copy() for k, v in part.totals.arrays().items()}, device)
+        part,
+        path=folder,
+        facts=work.facts,
+        totals=Totals.of_arrays({k: v.copy() for k, v in part.totals.arrays().items()}, device),
     )
 
 

@@ -81,6 +81,7 @@ def _manifest(plan: dict[str, Any], facts: dict[str, Any], totals: Totals) -> di
         "inputs": inputs_digest(plan),
         "aggregation": "mean over the cells in which the gene was read; exact float64 sums, stored as float32",
         "genes_not_in_vocabulary": plan["data"]["n_genes"] - len(facts["symbols"]),
+        "attention_not_found": facts["attention_not_found"],
         "empty_cells": totals.empty_cells,
         "versions": facts["versions"],
     }

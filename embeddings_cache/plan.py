@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -113,12 +114,14 @@ def prepare(checkpoint: Checkpoint, cells: CellSource, settings: Settings, contr
     if not any(reader.sequence(cell) for cell in range(cells.n_cells)):
         raise CacheError("no cell has a count in a gene that the model knows: give cells with expressed genes.")
     symbols = reader.symbols
+    asked, settings = settings.attention, replace(settings, attention=_readable(settings.attention, symbols))
     chosen = _chosen(settings.attention, symbols, checkpoint)
     plan = _plan(checkpoint, cells, settings, control)
     facts = {
         "symbols": list(symbols),
         "mean_expression": [float(value) for value in expression],
         "detection": [float(value) for value in detection],
+        "attention_not_found": sorted(set(asked) - set(settings.attention)),
         "versions": {"hyposcreen": version("hyposcreen"), "numpy": np.__version__, "torch": str(torch.__version__)},
     }
     return Work(checkpoint, reader, chosen, plan, facts, settings)
@@ -149,16 +152,25 @@ def _plan(checkpoint: Checkpoint, cells: CellSource, settings: Settings, control
     }
 
 
+def _readable(genes: Sequence[str], symbols: Sequence[str]) -> tuple[str, ...]:
+    """The genes that are in data and vocabulary, in their order; a list of annotated genes always holds some that are not."""
+    repeated = next((gene for gene, count in Counter(genes).items() if count > 1), None)
+    if repeated is not None:
+        raise CacheError(f"attention gene '{repeated}' is named twice: give every gene once.")
+    known = set(symbols)
+    found = tuple(gene for gene in genes if gene in known)
+    if genes and not found:
+        raise CacheError(
+            f"none of the {len(genes)} attention genes (the first is '{genes[0]}') is read: give gene symbols."
+        )
+    return found
+
+
 def _chosen(genes: Sequence[str], symbols: Sequence[str], checkpoint: Checkpoint) -> NDArray[np.int64] | None:
     """Index among the chosen genes by row of the cache, -1 for the others."""
     if not genes:
         return None
     row_of = {symbol: row for row, symbol in enumerate(symbols)}
-    unknown = [gene for gene in genes if gene not in row_of]
-    if unknown or len(set(genes)) != len(genes):
-        wrong = unknown[0] if unknown else next(gene for gene in genes if list(genes).count(gene) > 1)
-        why = "is in the data and the vocabulary under no such name" if unknown else "is named twice"
-        raise CacheError(f"attention gene '{wrong}' {why}: give symbols of this cache, once each.")
     if not checkpoint.has_attention:
         raise CacheError("attention is kept by our own encoder only: leave --backend scgpt out.")
     index = np.full(len(symbols), -1, dtype=np.int64)

@@ -69,8 +69,15 @@ def test_keeping_attention_changes_no_state(tmp_path):
 
 @pytest.mark.parametrize(
     ("genes", "says"),
-    [(("NOPE",), "'NOPE' is in the data and the vocabulary under no such name"), (CHOSEN[:1] * 2, "is named twice")],
+    [(("NOPE",), r"none of the 1 attention genes \(the first is 'NOPE'\)"), (CHOSEN[:1] * 2, "is named twice")],
 )
 def test_genes_that_cannot_be_asked_are_refused(tmp_path, genes, says):
     with pytest.raises(CacheError, match=says):
         extract(tiny_checkpoint(), some_cells(20), tmp_path / "c", attention=genes)
+
+
+def test_genes_that_are_not_read_are_left_out_and_named(tmp_path):
+    cache = extract(tiny_checkpoint(), some_cells(70), tmp_path / "c", attention=("NOPE", *CHOSEN[:2], "OTHER"))
+    told = cache.manifest["provenance"]
+    assert told["attention"] == list(CHOSEN[:2]) and told["attention_not_found"] == ["NOPE", "OTHER"]
+    assert cache.extra("attention").shape == (3, 2, 2)
