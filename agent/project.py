@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ..embeddings_cache.errors import CacheError
 from ..embeddings_cache.families import gene_families
+from ..embeddings_cache.importing import not_matched
 from ..embeddings_cache.split import EXPLORE, SEALED, split_digest, split_genes
 from ..embeddings_cache.store import SHIPPED, Cache, find_cache, list_caches, open_cache
 from ..hypotheses.annotations import (
@@ -130,6 +131,8 @@ class Project:
         }  # fmt: skip
         if self.partner is not None:
             facts["partner"] = f"{self.partner.name} {self.partner.digest}"
+        if not_matched(cache.manifest):
+            facts["not_matched"] = list(not_matched(cache.manifest))
         return facts
 
     def finding(self, spec: TestSpec) -> Finding | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .. import __version__
+from ..embeddings_cache.importing import unmatched_remark
 from .audit import make_plan, run_audit, summary
 from .config import CONFIG_NAME, LEDGER_NAME, PLAN_FIELDS, Config, load_config, write_config
 from .errors import Exit, UserError
@@ -204,6 +205,8 @@ def _introduce(plan: RunOpened, progress: Progress) -> None:
         f"cache '{plan.cache['name']}': {plan.cache['genes']} genes ({plan.cache['masked']} masked), "
         f"{plan.cache['layers']} layers; {plan.split['explore']} genes to explore, {plan.split['sealed']} sealed"
     )
+    if plan.cache.get("not_matched"):
+        progress.say(f"note: {unmatched_remark(plan.cache['not_matched'])}")
     progress.say(
         f"universe: {plan.universe['hypotheses']} possible hypotheses over {plan.universe['cells']} elementary statistics; "
         f"{plan.iterations} iterations of {plan.per_iteration}, proposer '{plan.proposer}', seed {plan.seed}"

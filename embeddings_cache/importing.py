@@ -98,7 +98,7 @@ def unmatched_remark(missing: Sequence[str]) -> str:
     """One sentence on what the stratified null does not hold fixed."""
     return (
         f"{' and '.join(missing)} of the genes {'are' if len(missing) > 1 else 'is'} not known, so the stratified null does "
-        "not match it and a set of highly expressed genes may look special: give --table with "
+        "not match them and a set of highly expressed genes may look special: give --table with "
         f"{' and '.join(column for column, word in MATCHED_BY.items() if word in missing)}."
     )
 

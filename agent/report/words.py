@@ -87,6 +87,11 @@ def facts(data: ReportData) -> tuple[tuple[str, str], ...]:
         ("Cache", _join(cache, "name", "model", "data")),
         ("Cache digest", str(cache.get("digest", "–"))),
         ("Genes", _counted(cache.get("genes"), "in all", cache.get("masked"), "masked")),
+        *(
+            [("Not matched by any null", f"{' and '.join(cache['not_matched'])}: not known of this cache")]
+            if cache.get("not_matched")
+            else []
+        ),
         ("Layers × dimensions", f"{_layers(cache.get('layers'))} × {_number(cache.get('dim'))}"),
         ("Explore side A / sealed side B", f"{_number(split.get('explore'))} / {_number(split.get('sealed'))} genes"),
         ("Universe", f"{_number(universe.get('cells'))} cells, {_number(universe.get('hypotheses'))} sentences"),

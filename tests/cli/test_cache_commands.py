@@ -58,7 +58,11 @@ def test_a_cache_without_expression_says_what_is_not_matched_and_runs(call: Call
     assert (done.json["layers"], done.json["provenance"]["not_matched"]) == (2, ["expression", "detection"])
     assert done.json["provenance"]["imported"]["arrays"] == ["h2", "h0"]
     assert "not known" in call("cache", "check", "bare", "-C", model).out
-    assert call("run", "-C", model, "--cache", "bare", "--json", "--quiet").json["rows"] == 3
+    ran = call("run", "-C", model, "--cache", "bare", "--json")
+    assert ran.json["rows"] == 3
+    assert "note: expression and detection of the genes are not known" in ran.err
+    assert call("status", "-C", model, "--json").json["cache"]["not_matched"] == ["expression", "detection"]
+    assert "Not matched by any null" in (model / "report.html").read_text(encoding="utf-8")
 
 
 def test_a_list_that_does_not_fit_is_one_sentence(call: Call, model: Path, tmp_path: Path) -> None:
