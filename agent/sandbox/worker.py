@@ -146,8 +146,11 @@ def _beside(
     best = sorted({subset.best for one in scans for subset in one.subsets.values()}, key=lambda view: view.name)
     intervals = effect_intervals(geometry, kind, entity, best, job["seed"])
     studied = {name: np.array(counts, dtype=np.int64) for name, counts in job["studied"].items()}
-    rivals = {view.name: rival_aurocs(geometry, kind, entity, view, studied) for view in best}
-    return {"intervals": {view.name: asdict(found) for view, found in intervals.items()}, "baselines": rivals}
+    rivals = rival_aurocs(geometry, kind, entity, best, studied)
+    return {
+        "intervals": {view.name: asdict(found) for view, found in intervals.items()},
+        "baselines": {view.name: found for view, found in rivals.items()},
+    }
 
 
 def _vectors(scans: tuple[NullScan, ...]) -> dict[str, NDArray[np.float64]]:

@@ -382,12 +382,18 @@ def test_rivals_say_what_expression_norm_and_degree_reach_alone():
     covariates = {"expression": expression, "detection": rng.random(150)}
     geometry = Geometry([X.astype(np.float32)], rows, rows, [f"g{i}" for i in rows], 10, covariates=covariates)
     classifier = CATALOGUE["role_classifier"]
-    found = rival_aurocs(geometry, classifier, members_of(members), View("L0", "SV2-7"), {"other degree": counts})
+    view = View("L0", "SV2-7")
+
+    def rivals(genes, counts) -> dict[str, float]:
+        return rival_aurocs(geometry, classifier, members_of(genes), [view, View("L0", "SV1-10")], counts)[view]
+
+    found = rivals(members, {"other degree": counts})
     assert list(found) == ["norm", "expression and detection", "degree"]
     assert found["expression and detection"] > 0.95
     assert abs(found["degree"] - 0.5) < 0.2
     lengths = np.linalg.norm(X - X.mean(axis=0), axis=1)
-    by_norm = rival_aurocs(geometry, classifier, members_of(np.argsort(-lengths)[:30]), View("L0", "SV2-7"), {})
+    by_norm = rivals(np.argsort(-lengths)[:30], {})
     assert by_norm["norm"] > 0.95
     assert "degree" not in by_norm
-    assert rival_aurocs(geometry, CATALOGUE["cohesion"], members_of(members), View("L0", "cosine"), {}) == {}
+    other = CATALOGUE["cohesion"]
+    assert rival_aurocs(geometry, other, members_of(members), [View("L0", "cosine")], {}) == {View("L0", "cosine"): {}}
