@@ -433,8 +433,9 @@ def _head(head: Any) -> dict[str, Any]:
 def _declaration(kind: Any) -> dict[str, Any]:
     from .tests_library.catalogue import companion_nulls
 
-    said = {name: value for name, value in vars(kind).items() if name != "prepare"}
-    return said | {"coordinates": kind.coordinates.name, "nulls": list(companion_nulls(kind))}
+    said = {name: value for name, value in vars(kind).items() if not callable(value)}
+    plain = {"coordinates": kind.coordinates.name, "nulls": list(companion_nulls(kind)), "needs": sorted(kind.needs)}
+    return {name: value for name, value in (said | plain).items() if value is not None}
 
 
 def _share(name: str, found: dict[str, Any]) -> None:

@@ -93,7 +93,7 @@ class World:
     """Rows without signal with p ≤ alpha under the gene_label null alone."""
 
 
-def run_audit(folder: Path, plan: AuditPlan, workers: int, progress: Progress) -> list[World]:
+def run_audit(project: Path, folder: Path, plan: AuditPlan, workers: int, progress: Progress) -> list[World]:
     """Run the worlds that are not in ``audit.jsonl`` yet, in parallel; every finished world is on disk at once."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / RESULTS_NAME
@@ -106,7 +106,7 @@ def run_audit(folder: Path, plan: AuditPlan, workers: int, progress: Progress) -
         ProcessPoolExecutor(min(count, max(1, len(waiting))), mp_context=context) as pool,
         path.open("a", encoding="utf-8") as out,
     ):
-        futures = [pool.submit(one_world, str(folder), plan, n) for n in waiting]
+        futures = [pool.submit(one_world, str(project), plan, n) for n in waiting]
         try:
             for future in as_completed(futures):
                 world = future.result()

@@ -316,4 +316,4 @@ def audit_worlds(
 ) -> dict[str, Any]:
     """Run or resume an audit with the settings of ``folder``; see :mod:`hyposcreen.agent.audit`."""
     plan = make_plan(folder, load_config(folder, flags), kind, proposer, worlds, __version__)
-    return summary(plan, run_audit(output, plan, workers, Progress(quiet)))
+    return summary(plan, run_audit(folder, output, plan, workers, Progress(quiet)))

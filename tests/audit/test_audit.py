@@ -35,15 +35,15 @@ def annotations(tmp_path: Path) -> Path:
 
 
 def test_an_audit_counts_resumes_and_repeats_itself(tmp_path: Path, annotations: Path) -> None:
-    config = replace(SMALL, annotations=str(annotations))
+    config = replace(SMALL, annotations=annotations.name)  # a folder of the project, not of the audit
     plan = make_plan(tmp_path, config, "null", "greedy", 3, __version__)
-    first = run_audit(tmp_path / "a", replace(plan, worlds=1), 1, Progress(quiet=True))
+    first = run_audit(tmp_path, tmp_path / "a", replace(plan, worlds=1), 1, Progress(quiet=True))
     assert [w.number for w in first] == [1]
     with (tmp_path / "a" / "audit.jsonl").open("a") as out:
         out.write('{"plan": "cut off')  # an audit killed while writing
     (tmp_path / "a" / "audit.jsonl").write_text((tmp_path / "a" / "audit.jsonl").read_text() + "\n")
-    resumed = run_audit(tmp_path / "a", plan, 1, Progress(quiet=True))
-    whole = run_audit(tmp_path / "b", plan, 2, Progress(quiet=True))
+    resumed = run_audit(tmp_path, tmp_path / "a", plan, 1, Progress(quiet=True))
+    whole = run_audit(tmp_path, tmp_path / "b", plan, 2, Progress(quiet=True))
     assert resumed == whole
     assert len({w.rows for w in whole}) == 1
     facts = summary(plan, whole)
@@ -59,7 +59,7 @@ def test_an_audit_counts_resumes_and_repeats_itself(tmp_path: Path, annotations:
 def test_worlds_differ_and_planted_ones_know_their_signal(tmp_path: Path, annotations: Path) -> None:
     config = replace(SMALL, annotations=str(annotations))
     plan = make_plan(tmp_path, config, "planted", "offline", 4, __version__)
-    worlds = run_audit(tmp_path / "a", plan, 2, Progress(quiet=True))
+    worlds = run_audit(tmp_path, tmp_path / "a", plan, 2, Progress(quiet=True))
     assert [w.share for w in worlds] == [0.25, 0.5, 0.75, 1.0]
     assert all(w.planted_rows > 0 for w in worlds)
     assert [p["worlds"] for p in summary(plan, worlds)["power"].values()] == [1, 1, 1, 1]
