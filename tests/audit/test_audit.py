@@ -53,7 +53,12 @@ def test_an_audit_counts_resumes_and_repeats_itself(tmp_path: Path, annotations:
     (line,) = audit_lines((tmp_path / "a" / "audit.jsonl").read_text().splitlines())  # what the report page reads
     assert (line.kind, line.proposer, line.iterations, line.alpha) == ("null", "greedy", 2, 0.05)
     assert (line.worlds, line.hypotheses, line.cache_digest) == (3, sum(w.rows for w in whole), plan.cache_digest)
-    assert facts["any_false_confirmation"] == {"count": line.false, "worlds": 3, "ci_low": line.low, "ci_high": line.high}
+    assert facts["any_false_confirmation"] == {
+        "count": line.false,
+        "worlds": 3,
+        "ci_low": line.low,
+        "ci_high": line.high,
+    }
 
 
 def test_worlds_differ_and_planted_ones_know_their_signal(tmp_path: Path, annotations: Path) -> None:
