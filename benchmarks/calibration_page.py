@@ -95,11 +95,12 @@ def summary(mine: list[Rates], again: list[Rates]) -> list[str]:
     rates = [r.rejected[AT] for r in mine]
     error = math.sqrt(ALPHA * (1 - ALPHA) / REPETITIONS)
     chance = 2 * norm.sf((HIGH - ALPHA) / error)
+    stray = sum(r.outside for r in mine)
     out = prose(f"""
         Mean over the {len(mine)} cells {np.mean(rates):.4f}, smallest {min(rates):.4f}, largest {max(rates):.4f}. At
         {REPETITIONS:,} repetitions the standard error of an exact test is {error:.4f}, so an exact cell falls outside
         {LOW}–{HIGH} with probability {chance:.3f}, and of {len(mine)} cells {chance * len(mine):.1f} are expected to. A
-        cell outside is repeated with another seed and {AGAIN:,} repetitions, and both are printed. Outside: {sum(r.outside for r in mine)}.
+        cell outside is repeated with another seed and {AGAIN:,} repetitions, and both are printed. Outside: {stray}.
     """)
     if again:
         out += head("cell", *COLUMNS)
