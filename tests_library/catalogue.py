@@ -24,6 +24,7 @@ from .statistics.coordinates import axis_number, layer_span
 from .statistics.crossmodel import CROSS_CACHE_CKA, CROSS_CACHE_NEIGHBOURS
 from .statistics.dimension import ENTROPY_RANK, K90, TWO_NN
 from .statistics.edges import DIRECTED_DISPLACEMENT, EDGE_AUROC, FEED_FORWARD_LOOP, SIGNED_EDGE_SPLIT
+from .statistics.geodesic import GEODESIC_DISTANCE
 from .statistics.geometry import COHESION, EFFECTIVE_DIMENSION
 from .statistics.layers import CENTROID_TRAJECTORY, CHANGE_POINT, CONVERGENCE, LAYER_TRAJECTORY, LAYER_TRANSIENT
 from .statistics.neighbours import (
@@ -55,6 +56,7 @@ CATALOGUE: Mapping[str, TestKind] = MappingProxyType(
             SET_TRANSITIVITY,
             SPECTRAL_GAP,
             COMMUNITY,
+            GEODESIC_DISTANCE,
             EFFECTIVE_DIMENSION,
             ENTROPY_RANK,
             K90,

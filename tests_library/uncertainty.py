@@ -99,6 +99,7 @@ DECLARED: Mapping[str, Declared] = MappingProxyType(
         "set_connectivity": _SETS,
         "set_transitivity": _SETS,
         "community": _SETS,
+        "geodesic_distance": Declared("family_jackknife", bounds=(0.0, np.inf)),
         # the share of a gene's k neighbours that m − 1 others can fill
         "neighbourhood_purity": Declared("family_jackknife", grows=lambda m: m - 1.0),
         "layer_trajectory": _CHANGE,
