@@ -16,6 +16,7 @@ NEEDED = {
     "hyposcreen/embeddings_cache/demo/cache/manifest.json",
     "hyposcreen/embeddings_cache/demo/cache/layer_04.npy",
     "hyposcreen/embeddings_cache/demo/control_random_init/layer_04.npy",
+    "hyposcreen/embeddings_cache/demo/control_random_init_1/layer_04.npy",
     "hyposcreen/embeddings_cache/demo/model/model.safetensors",
     "hyposcreen/prompts/__init__.py",
 }

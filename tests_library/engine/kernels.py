@@ -38,7 +38,10 @@ def set_sums(table: Table, members: NDArray[np.int64], arrangements: Arrangement
 
 
 def pair_sums(
-    table: NDArray[np.int32], pairs: NDArray[np.int64], weights: NDArray[np.int64], arrangements: Arrangements
+    table: NDArray[np.signedinteger[Any]],
+    pairs: NDArray[np.int64],
+    weights: NDArray[np.int64],
+    arrangements: Arrangements,
 ) -> NDArray[np.int64]:
     """Σ over pairs (i, j) of ``weight · table[a[i], a[j], v]``: int64 [P, V] from table [n, n, V], pairs [p, 2]."""
     out = np.zeros((len(arrangements), table.shape[2]), np.int64)
@@ -152,7 +155,7 @@ def _gather_loop(
 
 @jit
 def _pair_sums_loop(
-    table: NDArray[np.int32],
+    table: NDArray[np.signedinteger[Any]],
     pairs: NDArray[np.int64],
     weights: NDArray[np.int64],
     arrangements: Arrangements,
