@@ -145,7 +145,7 @@ def section_shared(results: list[Rates], again: list[Rates]) -> list[str]:
         exchangeable; so are the values of any function of an arrangement, and p = (k + 1)/(m + 1) is exact whatever the
         function is. What can go wrong is in the arrangements, which every row measures, and in a kernel that treats the observed
         one unlike the others: `tests/tests_library/test_exactness.py` enumerates every arrangement of a small universe for every
-        kind. Not measured under these nulls: {", ".join(left)}.
+        kind that needs neither a second cache nor attention. Not measured under these nulls: {", ".join(left)}.
     """)
     return out
 

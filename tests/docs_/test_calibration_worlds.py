@@ -1,6 +1,7 @@
 """The worlds behind docs/calibration.md make true what they claim to, and the page is the script's."""
 
 import importlib
+import re
 import sys
 from itertools import islice
 from pathlib import Path
@@ -182,3 +183,24 @@ def test_every_own_null_is_run_in_its_world_and_a_kept_cell_is_not_run_again(
     assert list(cells._results(Once(), [cell], kept)) == [r]
     assert cells._kept(kept, cells.code_digest()) == {cell: r}
     assert cells._kept(kept, "other code") == {}
+
+
+def test_the_page_has_a_row_for_every_cell_that_is_planned(modules: dict[str, ModuleType]) -> None:
+    cells, page = modules["cells"], modules["page"]
+    text = (ROOT / "docs" / "calibration.md").read_text(encoding="utf-8")
+    for cell in cells.plan(1.0):
+        if cell.section in cells.IN_OWN_WORLD:
+            first = [str(a) for a in page.named(cells.Rates(cell, {}, 0.0))]
+            between = r" \| \d+ \| " if cell.section == "shared" else r" \| "
+            row = rf"^\| {first[0]}{between}{re.escape(first[1])} \| ([\d,]+) \|"
+            found = re.findall(row, text, re.MULTILINE)
+            assert found == [f"{cell.repetitions:,}"], first
+
+
+def test_no_rate_on_the_page_is_above_what_it_may_be() -> None:
+    """A cell that was outside is printed again with 10,000 repetitions; no such cell may still be too high."""
+    text = (ROOT / "docs" / "calibration.md").read_text(encoding="utf-8")
+    again = re.findall(r"^\| .* \| 10,000 \| (0\.\d+) ± ", text, re.MULTILINE)
+    first = re.findall(r"^\| .* \| 2,000 \| (0\.\d+) ± [\d.]+ \| [\d.]+ \| .* \| no \|$", text, re.MULTILINE)
+    assert len(first) == len(again)
+    assert all(float(rate) <= 0.06 for rate in again)
