@@ -123,7 +123,8 @@ def with_plan(
             raise UserError(
                 f"{folder / LEDGER_NAME} holds a run that is closed: every number on its sealed genes has been shown, which is "
                 f"more than any level could be charged for, so --{name} {flags[name]} cannot go on with it. To look more than "
-                "once, declare --looks when a run opens; to ask more now, take another cache or other genes",
+                "once, declare --looks when a run opens; to ask more now, take another cache or other genes, in another folder "
+                "(--project)",
                 Exit.USAGE,
             )
         if flags.get(name) is not None and flags[name] != value:
