@@ -1,5 +1,5 @@
 """``python -m hyposcreen`` is the ``screen`` command."""
 
-from .cli import main
+from hyposcreen.cli import main
 
 main()
