@@ -1,6 +1,7 @@
 """The page in a real browser, from a file, with no network."""
 
 import dataclasses
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -73,10 +74,16 @@ def test_no_console_message_and_no_request_leaves(open_page: Open, data_of: Make
     click(page, "#rows .twist")
     assert page.get_log("browser") == []
     assert page.execute_script("return performance.getEntriesByType('resource').map((entry) => entry.name)") == []
-    sent = [
-        entry["message"] for entry in page.get_log("performance") if 'Network.requestWillBeSent"' in entry["message"]
-    ]
-    assert all('"url":"file:' in message or '"url":"data:' in message for message in sent)
+    told = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
+    sent = [event["params"] for event in told if event["method"] == "Network.requestWillBeSent"]
+    ours = [
+        one["request"]["url"] for one in sent if one["documentURL"].startswith("file:")
+    ]  # not the browser's own pages
+    assert ours
+    assert [url for url in ours if not url.startswith(("file:", "data:"))] == []
+    assert [
+        one["documentURL"] for one in sent if not one["documentURL"].startswith(("file:", "chrome:", "data:"))
+    ] == []
 
 
 @pytest.mark.parametrize("n", [0, 40])
