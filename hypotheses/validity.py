@@ -23,10 +23,9 @@ from numpy.typing import NDArray
 
 from ..tests_library.catalogue import companion_nulls
 from ..tests_library.nulls import Exchange
-from ..tests_library.statistics.base import Entity, TestKind
+from ..tests_library.statistics.base import NOUN, Entity, TestKind
 from .annotations import Annotation
 
-_NOUN = {"gene_set": "genes", "gene_pairs": "pairs", "edges": "edges"}
 _MEMBERS = {"gene_set": "members", "gene_pairs": "pairs", "edges": "edges"}
 MATCHED = "stratified"
 """The null that keeps expression and detection; without it an effect of either passes for one of the label."""
@@ -223,7 +222,7 @@ def own_negatives(facts: Facts) -> Finding | None:
     return Finding(
         "own_negatives",
         "invalid",
-        f"'{facts.annotation.name}' holds all that {where} offers on the explore side ({size} {_NOUN[facts.annotation.kind]}, "
+        f"'{facts.annotation.name}' holds all that {where} offers on the explore side ({size} {NOUN[facts.annotation.kind]}, "
         f"{n} genes), so it would be compared with itself; choose a wider background",
     )
 
@@ -263,7 +262,7 @@ def one_gene_carries(facts: Facts) -> Finding | None:
     position, count = Counter(gene for gene, _ in carriers(facts)).most_common(1)[0]
     if 2 * count <= facts.n_entity:
         return None
-    noun = _NOUN[facts.annotation.kind]
+    noun = NOUN[facts.annotation.kind]
     return Finding(
         "one_gene_carries",
         "untestable",
@@ -306,7 +305,7 @@ def unattainable(facts: Facts) -> Finding | None:
             return Finding(
                 "unattainable",
                 "untestable",
-                f"with {facts.n_entity} {_NOUN[facts.annotation.kind]} among {facts.n_universe} genes the {null} null has "
+                f"with {facts.n_entity} {NOUN[facts.annotation.kind]} among {facts.n_universe} genes the {null} null has "
                 f"{exp(arrangements):.0f} distinct arrangements, so the smallest possible p is {exp(-arrangements):.3g}, "
                 f"above the threshold {facts.threshold:.3g}; use a larger annotation or a wider background",
             )
