@@ -148,8 +148,8 @@ class DenseOnDisk:
 
 
 @dataclass(frozen=True)
-class ByRowOnDisk:
-    """An HDF5 group with a matrix stored by cell; ``offsets`` is int64 ``[n_cells + 1]``."""
+class _SparseOnDisk:
+    """An HDF5 group that holds a sparse matrix; ``offsets`` is int64, one more than there are rows or columns."""
 
     group: Any
     shape: tuple[int, int]
@@ -159,6 +159,11 @@ class ByRowOnDisk:
     def density(self) -> float:
         """Stored entries per cell."""
         return float(self.offsets[-1]) / max(self.shape[0], 1)
+
+
+@dataclass(frozen=True)
+class ByRowOnDisk(_SparseOnDisk):
+    """An HDF5 group with a matrix stored by cell; ``offsets`` is int64 ``[n_cells + 1]``."""
 
     def take(self, rows: NDArray[np.int64]) -> Any:
         """Rows as CSR."""
@@ -175,17 +180,8 @@ class ByRowOnDisk:
 
 
 @dataclass(frozen=True)
-class ByGeneOnDisk:
+class ByGeneOnDisk(_SparseOnDisk):
     """An HDF5 group with a matrix stored by gene; every call reads the whole of it in pieces."""
-
-    group: Any
-    shape: tuple[int, int]
-    offsets: NDArray[np.int64]
-
-    @property
-    def density(self) -> float:
-        """Stored entries per cell."""
-        return float(self.offsets[-1]) / max(self.shape[0], 1)
 
     def take(self, rows: NDArray[np.int64]) -> Any:
         """Rows as CSR."""
