@@ -89,20 +89,23 @@ class SelfAttention(nn.Module):
         """Mix tokens; see :meth:`ScGPTEncoder.iter_states` for the two layouts."""
         projected = F.linear(x, self.in_proj_weight, self.in_proj_bias)
         if lengths is None:
-            mixed = self._attend(projected, valid)
+            mixed = self._attend(projected, valid).flatten(-2)
         else:
-            parts = torch.split(projected, list(lengths))
-            mixed = torch.cat([self._attend(part.unsqueeze(0), None).squeeze(0) for part in parts])
+            # Each cell is written to its place at once: joining them afterwards would copy everything twice.
+            mixed = torch.empty_like(x)
+            for part, place in zip(projected.split(list(lengths)), mixed.split(list(lengths)), strict=True):
+                place.view(len(part), self.n_heads, -1).copy_(self._attend(part.unsqueeze(0), None).squeeze(0))
         out: Tensor = self.out_proj(mixed)
         return out
 
     def _attend(self, projected: Tensor, valid: Tensor | None) -> Tensor:
+        """Return what each head mixed, ``[cells, tokens, heads, dim / heads]``."""
         batch, length, _ = projected.shape
         query, key, value = projected.view(batch, length, 3, self.n_heads, -1).permute(2, 0, 3, 1, 4)
         mask = None if valid is None else valid[:, None, None, :]
         dropout = self.dropout if self.training else 0.0
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
-        return mixed.transpose(1, 2).reshape(batch, length, -1)
+        return mixed.transpose(1, 2)
 
 
 class Block(nn.Module):
@@ -119,9 +122,9 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, lengths: Sequence[int] | None, valid: Tensor | None) -> Tensor:
         """Return the state after the second norm, same shape as ``x``."""
-        x = self.norm1(x + self._drop(self.self_attn(x, lengths, valid)))
-        inner = self._drop(F.relu(self.linear1(x)))
-        out: Tensor = self.norm2(x + self._drop(self.linear2(inner)))
+        x = self.norm1(self._drop(self.self_attn(x, lengths, valid)).add_(x))
+        inner = self._drop(F.relu(self.linear1(x), inplace=True))
+        out: Tensor = self.norm2(self._drop(self.linear2(inner)).add_(x))
         return out
 
     def _drop(self, x: Tensor) -> Tensor:
