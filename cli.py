@@ -64,7 +64,13 @@ def run(
     project: Folder = HERE,
     iterations: Annotated[int | None, typer.Option(help="Declared iterations; then the last look.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of split, permutations and offline proposer.")] = None,
-    proposer: Annotated[str | None, typer.Option(help="Who proposes: offline.")] = None,
+    proposer: Annotated[str | None, typer.Option(help="Who proposes: offline, openai or recorded.")] = None,
+    model: Annotated[str | None, typer.Option(help="Of openai: the model's name. The key: OPENAI_API_KEY.")] = None,
+    base_url: Annotated[str | None, typer.Option(help="Of openai: address of a compatible server.")] = None,
+    recording: Annotated[str | None, typer.Option(help="Of recorded: folder of the run to read answers from.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Tokens the run may spend; 0 = no limit.")] = None,
+    max_usd: Annotated[float | None, typer.Option(help="Dollars the run may spend, by --prices; 0 = no limit.")] = None,
+    prices: Annotated[str | None, typer.Option(help="TOML: dollars per million tokens by model.")] = None,
     cache: Annotated[str | None, typer.Option(help="Cache name or folder.")] = None,
     annotations: Annotated[str | None, typer.Option(help="'demo' or a folder with annotations.toml.")] = None,
     per_iteration: Annotated[int | None, typer.Option(help="Hypotheses an iteration.")] = None,
@@ -85,6 +91,8 @@ def run(
     flags = {
         "iterations": iterations, "seed": seed, "proposer": proposer, "cache": cache, "annotations": annotations,
         "per_iteration": per_iteration, "looks": looks, "alpha": alpha, "workers": workers,
+        "model": model, "base_url": base_url, "recording": recording, "max_tokens": max_tokens, "max_usd": max_usd,
+        "prices": prices,
     }  # fmt: skip
     try:
         summary = run_campaign(project, flags, Progress(quiet))
@@ -126,6 +134,9 @@ def status(project: Folder = HERE, as_json: AsJson = False) -> None:
             f"look       {shown['look']} of {facts['looks']}: {shown['confirmed']} of {shown['rows']} rows confirmed "
             f"({shown['bits']:.2f} bits shown, which later looks pay for)"
         )
+    if (spend := facts["spend"]) is not None:
+        _say(f"asked      {spend['calls']} calls, {spend['answers']} answers; {_outcomes(spend)}")
+        _say(f"spent      {_spent(spend)}")
     _say(f"verdicts   {', '.join(f'{n} {v}' for v, n in facts['verdicts'].items()) or 'none yet'}")
     _say(f"head       {facts['head']['seq']}:{facts['head']['hash']}")
     return None
@@ -424,6 +435,19 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
     if version:
         _say(f"hyposcreen {__version__}")
         raise typer.Exit
+
+
+def _outcomes(spend: dict[str, Any]) -> str:
+    read = f", {spend['recorded']} read from a recording" if spend["recorded"] else ""
+    return (", ".join(f"{n} {name}" for name, n in spend["outcomes"].items()) or "none yet") + read
+
+
+def _spent(spend: dict[str, Any]) -> str:
+    text = f"{spend['charged_tokens']} tokens"
+    text += "" if spend["max_tokens"] is None else f" of {spend['max_tokens']}, {spend['tokens_left']} left"
+    text += f"; ${spend['charged_usd']:.4f}" if spend["priced"] else ""
+    text += "" if spend["max_usd"] is None else f" of ${spend['max_usd']:g}, ${spend['usd_left']:.4f} left"
+    return text + (f" ({spend['unknown']} answers estimated: no usage was sent)" if spend["unknown"] else "")
 
 
 def _head(head: Any) -> dict[str, Any]:

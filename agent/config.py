@@ -41,6 +41,24 @@ class Config:
     """Worker processes; 0 means one a core. Results do not depend on it."""
     timeout_seconds: float = 300.0
     memory_mb: int = 4096
+    model: str = ""
+    """Of proposer ``openai``: the name the server knows the model by."""
+    base_url: str = ""
+    """Address of an OpenAI-compatible server; empty: OpenAI's own. The key is never a setting: ``OPENAI_API_KEY``."""
+    recording: str = ""
+    """Of proposer ``recorded``: the folder of the run whose answers are read again, as seen from the working folder."""
+    max_tokens: int = 0
+    """Tokens the run may spend, prompts and answers; 0: no limit."""
+    max_usd: float = 0.0
+    """Dollars the run may spend by the table ``prices``; 0: no limit."""
+    prices: str = ""
+    """A TOML file, as seen from the working folder: dollars per million tokens by model."""
+    answer_tokens: int = 4096
+    """Longest answer of a model."""
+    digest_tokens: int = 6000
+    """Size of the digest a model reads, in tokens of three characters."""
+    answer_seconds: float = 300.0
+    """Longest time one answer may take."""
 
 
 PLAN_FIELDS = ("cache", "annotations", "proposer", "seed", "iterations", "per_iteration", "looks", "alpha")
@@ -59,6 +77,11 @@ _RULES: dict[str, tuple[float, float]] = {
     "workers": (0, 1024),
     "timeout_seconds": (1, 1e7),
     "memory_mb": (64, 1 << 24),
+    "max_tokens": (0, 2**53),
+    "max_usd": (0, 1e9),
+    "answer_tokens": (64, 10_000_000),
+    "digest_tokens": (500, 10_000_000),
+    "answer_seconds": (1, 1e6),
 }
 
 

@@ -6,13 +6,13 @@ Route U or H, and nothing that was computed from a sealed label. Same ledger, sa
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
 from ..hypotheses.canonical import sha256_of
 from ..hypotheses.grammar import Grammar
-from .ledger.records import Registered, Tested
+from .ledger.records import Registered, Rejected, Tested
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,18 @@ class Offer:
     coordinates: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Notes:
+    """What a reader of prose gets beside the rows. All of it was computed on genes A, or without genes."""
+
+    reasons: Mapping[str, str]
+    """Row id → why it has no result."""
+    intervals: Mapping[str, tuple[float, float]]
+    """Row id → ends of the interval of its effect."""
+    refused: tuple[tuple[int, str, str], ...]
+    """(iteration, reason, detail) of every proposal that never became a hypothesis."""
+
+
 @dataclass(frozen=True, eq=False)
 class Digest:
     """See the module docstring."""
@@ -55,6 +67,8 @@ class Digest:
     iterations: int
     offers: tuple[Offer, ...]
     rows: tuple[SeenRow, ...]
+    notes: Notes | None = None
+    """Only for a proposer that reads them."""
 
     def to_json(self) -> dict[str, Any]:
         """Canonical JSON types."""
@@ -63,6 +77,7 @@ class Digest:
             "iterations": self.iterations,
             "offers": [vars(o) | {"layers": list(o.layers), "coordinates": list(o.coordinates)} for o in self.offers],
             "rows": [vars(r) for r in self.rows],
+            **({} if self.notes is None else {"notes": asdict(self.notes)}),
         }
 
     @cached_property
@@ -86,8 +101,9 @@ def make_digest(
     offered: tuple[Offer, ...],
     registered: Sequence[Registered],
     tested: Mapping[str, Tested],
+    rejected: Sequence[Rejected] | None = None,
 ) -> Digest:
-    """The digest before ``iteration``, from the registrations and results recorded so far."""
+    """The digest before ``iteration``, from what is recorded so far; with notes where ``rejected`` is given."""
     rows = tuple(
         SeenRow(
             id=h.id,
@@ -106,4 +122,17 @@ def make_digest(
         for h in registered
         if h.id in tested
     )
-    return Digest(iteration, iterations, offered, rows)
+    return Digest(iteration, iterations, offered, rows, None if rejected is None else _notes(rows, tested, rejected))
+
+
+def _notes(rows: Sequence[SeenRow], tested: Mapping[str, Tested], rejected: Sequence[Rejected]) -> Notes:
+    mine = {r.id: tested[r.id] for r in rows}
+    return Notes(
+        reasons={id_: t.reason for id_, t in mine.items() if t.reason},
+        intervals={
+            id_: (t.effect_low, t.effect_high)
+            for id_, t in mine.items()
+            if t.effect_low is not None and t.effect_high is not None
+        },
+        refused=tuple((r.iteration, r.reason, r.detail) for r in rejected),
+    )

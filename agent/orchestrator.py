@@ -49,7 +49,7 @@ from .ledger.store import Ledger
 from .look import Tally, judge, plan_look
 from .progress import Progress
 from .project import Project
-from .proposers.base import Proposer
+from .proposers.base import Proposer, Said
 from .sandbox.base import Job, Outcome
 from .untrusted import as_said, malformed, prose
 
@@ -74,7 +74,7 @@ def open_run(project: Project, ledger: Ledger) -> RunOpened:
     """The plan of this ledger's run: the one it holds, or a new one, frozen now from the project."""
     plan = ledger.run()
     if plan is None:
-        plan = _plan(project)
+        plan = plan_of(project)
         if problem := policy.impossible_looks(plan):
             raise UserError(f"{problem} (screen.toml, SCREEN_* or a flag)")
         ledger.append(plan)
@@ -127,6 +127,7 @@ def current_digest(loop: Loop, iteration: int) -> Digest:
         loop.project.offers,
         loop.ledger.records(Registered),
         {t.id: t for t in loop.ledger.records(Tested)},
+        loop.ledger.records(Rejected) if getattr(loop.proposer, "reads_notes", False) else None,
     )
 
 
@@ -151,8 +152,10 @@ def register(loop: Loop, iteration: int, digest: Digest, proposals: Sequence[obj
     earlier = loop.ledger.records(Registered)
     known = {h.novelty_sha256: h.id for h in earlier}
     entries: list[Record] = []
-    for slot, proposal in enumerate(proposals):
-        entries.append(Proposed(iteration, slot, loop.proposer.name, digest.sha256, as_said(proposal)))
+    for slot, answer in enumerate(proposals):
+        said = answer if isinstance(answer, Said) else Said(answer, loop.proposer.name)
+        proposal = said.proposal
+        entries.append(Proposed(iteration, slot, said.by, digest.sha256, as_said(proposal), dict(said.source)))
         fault = malformed(proposal)
         if fault is not None:
             entries.append(Rejected(iteration, slot, "malformed", fault))
@@ -251,7 +254,7 @@ def check_counts(ledger: Ledger, looks: Sequence[policy.Look], results: Sequence
 
 def check_inputs(project: Project, plan: RunOpened) -> None:
     """Refuse to go on with a cache, annotations, split or universe other than the frozen ones."""
-    fresh = _plan(project)
+    fresh = plan_of(project)
     for name, mend in (
         ("cache", "restore the cache"),
         ("annotations", "restore the annotations"),
@@ -265,13 +268,14 @@ def check_inputs(project: Project, plan: RunOpened) -> None:
             )
 
 
-def _plan(project: Project) -> RunOpened:
+def plan_of(project: Project) -> RunOpened:
+    """The plan that the settings and inputs of ``project`` come to."""
     c = project.config
     return RunOpened(
         seed=c.seed,
         iterations=c.iterations,
         per_iteration=c.per_iteration,
-        proposer=c.proposer,
+        proposer="openai" if c.proposer == "recorded" else c.proposer,  # the same run, from recorded answers
         alpha=c.alpha,
         alpha_u=c.alpha / 2,
         alpha_h=c.alpha / 2,

@@ -3,7 +3,7 @@
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -17,9 +17,20 @@ from .config import CONFIG_NAME, LEDGER_NAME, PLAN_FIELDS, Config, load_config, 
 from .errors import Exit, UserError
 from .executor import Executor
 from .ledger.export import export
-from .ledger.records import Head, IterationClosed, LookCounted, LookOpened, Promoted, RunClosed, RunOpened
+from .ledger.records import (
+    BudgetSet,
+    Completion,
+    Head,
+    IterationClosed,
+    LookCounted,
+    LookOpened,
+    Promoted,
+    RunClosed,
+    RunOpened,
+)
 from .ledger.store import Ledger
-from .orchestrator import Loop, open_run, run
+from .llm import MODELS, check_recording, find_recording, make_model_proposer, prepare, with_model
+from .orchestrator import Loop, open_run, plan_of, run
 from .progress import Progress
 from .project import Project, Side, open_project
 from .proposers.base import Proposer
@@ -27,6 +38,7 @@ from .proposers.offline import OfflineProposer
 from .replay import Replay, replay
 from .sandbox.base import Limits
 from .sandbox.process import ProcessSandbox
+from .spending import spend_facts
 
 REPORT_NAME = "report.html"
 
@@ -62,11 +74,19 @@ def run_campaign(folder: Path, flags: Mapping[str, Any], progress: Progress) -> 
     _make_folder(folder)
     fresh = _no_ledger_yet(folder / LEDGER_NAME)
     config = load_config(folder, flags)
+    done = False
     if not fresh:
         with Ledger.open_readonly(folder / LEDGER_NAME) as held:
-            config = with_plan(config, flags, held.run(), folder, closed=bool(held.records(RunClosed)))
+            done = bool(held.records(RunClosed))
+            config = with_model(with_plan(config, flags, held.run(), folder, closed=done), flags, held, folder)
+    elif (recording := find_recording(config, folder)) is not None:
+        config = with_plan(config, flags, recording.run(), Path(recording.path).parent)
+        config = with_model(config, flags, recording, Path(recording.path).parent)
+    check_proposer(config)
     project = open_project(folder, config)
-    proposer = make_proposer(config)
+    asking = prepare(config, folder) if config.proposer in MODELS and not done else None
+    if asking is not None and asking.recording is not None:
+        check_recording(plan_of(project), asking.recording)
     if not (folder / CONFIG_NAME).exists():
         write_config(folder, config)
         progress.say(f"initialised {folder / CONFIG_NAME} (cache '{config.cache}', annotations '{config.annotations}')")
@@ -79,6 +99,7 @@ def run_campaign(folder: Path, flags: Mapping[str, Any], progress: Progress) -> 
         if not done:
             _introduce(plan, progress)
             limits = Limits(config.timeout_seconds, config.memory_mb << 20)
+            proposer = make_proposer(config) if asking is None else make_model_proposer(asking, ledger, config.seed)
             with Executor(config.workers, limits) as executor:
                 run(Loop(project, plan, ledger, executor, proposer, progress))
         return _sum_up(ledger, write_report_of(ledger, folder / REPORT_NAME), done)
@@ -103,12 +124,20 @@ def _no_ledger_yet(path: Path) -> bool:
     return not path.exists() or (path.is_file() and path.stat().st_size == 0)
 
 
+_MAKERS: Mapping[str, Callable[[Config], Proposer]] = {"offline": lambda config: OfflineProposer(config.seed)}
+"""Proposers that need the settings only. A new one is one new file and one line here; one that asks a model is in ``llm``."""
+
+
+def check_proposer(config: Config) -> None:
+    """Refuse a proposer that is not known, before anything is opened."""
+    if config.proposer not in (known := (*_MAKERS, *MODELS)):
+        raise UserError(f"proposer '{config.proposer}' is not known; choose one of {', '.join(known)}", Exit.USAGE)
+
+
 def make_proposer(config: Config) -> Proposer:
-    """The proposer named in the settings. A new one is one new file and one line here."""
-    makers = {"offline": lambda: OfflineProposer(config.seed)}
-    if config.proposer not in makers:
-        raise UserError(f"proposer '{config.proposer}' is not known; choose one of {', '.join(makers)}", Exit.USAGE)
-    return makers[config.proposer]()
+    """The proposer named in the settings, if it asks no model."""
+    check_proposer(config)
+    return _MAKERS[config.proposer](config)
 
 
 def with_plan(
@@ -118,6 +147,8 @@ def with_plan(
     if plan is None:
         return config
     frozen = {name: getattr(plan, name) for name in PLAN_FIELDS if name not in {"cache", "annotations"}}
+    if config.proposer == "recorded" and plan.proposer == "openai":
+        frozen["proposer"] = "recorded"  # the same run, with its answers read instead of asked for
     for name, value in frozen.items():
         if closed and name in {"iterations", "looks"} and (flags.get(name) or 0) > value:
             raise UserError(
@@ -169,6 +200,7 @@ def status(folder: Path) -> dict[str, Any]:
             "promoted": sum(len(p.hypotheses) for p in ledger.records(Promoted)),
             "seed": plan.seed if plan else None,
             "proposer": plan.proposer if plan else None,
+            "spend": spend_facts(ledger.records(Completion), ledger.records(BudgetSet)),
             "alpha": plan.alpha if plan else None,
             "universe": dict(plan.universe) if plan else None,
             "split": dict(plan.split) if plan else None,

@@ -27,7 +27,7 @@ COLUMNS: tuple[str, ...] = tuple(f.name for f in fields(Row))
 
 HEAD_COLUMNS = ("ledger_seq", "ledger_head", "ledger_content_head")
 
-_NESTED = ("spec", "views", "checks", "baselines", "companions")
+_NESTED = ("spec", "views", "checks", "baselines", "companions", "proposal_source")
 _PROSE = ("claim", "rationale", "reason", "family", "annotation")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _DTYPES = {

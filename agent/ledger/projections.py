@@ -37,7 +37,15 @@ def _run_opened(record: r.RunOpened) -> list[tuple[str, Row]]:
 
 
 def _proposal(record: r.Proposed) -> list[tuple[str, Row]]:
-    return [("proposal", _values(record) | _as_json(record, "proposal"))]
+    return [("proposal", _values(record) | _as_json(record, "proposal", "source"))]
+
+
+def _proposer_opened(record: r.ProposerOpened) -> list[tuple[str, Row]]:
+    return [("proposer", _values(record) | _as_json(record, "prompts"))]
+
+
+def _budget(record: r.BudgetSet) -> list[tuple[str, Row]]:
+    return [("budget", _values(record) | _as_json(record, "prices"))]
 
 
 def _registration(record: r.Registered) -> list[tuple[str, Row]]:
@@ -86,6 +94,9 @@ def _plain(table: str) -> Callable[[Any], list[tuple[str, Row]]]:
 
 _PROJECTORS: Mapping[str, Callable[[Any], list[tuple[str, Row]]]] = {
     r.RunOpened.KIND: _run_opened,
+    r.ProposerOpened.KIND: _proposer_opened,
+    r.Completion.KIND: _plain("completion"),
+    r.BudgetSet.KIND: _budget,
     r.Proposed.KIND: _proposal,
     r.Rejected.KIND: _plain("rejection"),
     r.Registered.KIND: _registration,

@@ -11,9 +11,10 @@ from ...tests_library.multiplicity import printed_columns
 from ...tests_library.online import calibrate, lond, saffron
 from .errors import EXIT_VERIFICATION, LedgerError
 from .records import Row
-from .schema import ATTEMPT, HYPOTHESIS, LOOK_RESULT, PROMOTION, RESULT, RUN, VERDICT, VIEW_RESULT
+from .schema import ATTEMPT, HYPOTHESIS, LOOK_RESULT, PROMOTION, PROPOSAL, RESULT, RUN, VERDICT, VIEW_RESULT
 
 _VIEW_COLUMNS = [VIEW_RESULT.c[n] for n in ("layer", "coordinate", "statistic", "effect", "null_mean", "z", "k")]
+_PROPOSAL_COLUMNS = [PROPOSAL.c[n] for n in ("iteration", "slot", "proposer", "source")]
 _NOT_TESTED = frozenset({"untestable", "invalid", "failed"})
 _COUNTED = frozenset({"ok", "failed"})
 """A test that was run and failed counts with p = 1; one that was never run is no test."""
@@ -54,6 +55,8 @@ class _Parts:
     looks: Mapping[tuple[str, str], Columns]
     """(id, route) → the latest look's result."""
     views: Mapping[str, list[dict[str, Any]]]
+    proposals: Mapping[tuple[int, int], Columns]
+    """(iteration, slot) → who proposed, and from what."""
 
     @classmethod
     def read(cls, connection: Connection, views: bool) -> "_Parts":
@@ -77,6 +80,7 @@ class _Parts:
             attempts={str(id_): int(count) for id_, count in connection.execute(started)},
             looks={(row["id"], row["route"]): row for row in read(select(LOOK_RESULT).order_by(LOOK_RESULT.c.look))},
             views=by_view,
+            proposals={(row["iteration"], row["slot"]): row for row in read(select(*_PROPOSAL_COLUMNS))},
         )
 
 
@@ -87,6 +91,7 @@ def _row(hypothesis: Columns, parts: _Parts) -> Row:
     look = {route: parts.looks.get((id_, route)) for route in ("U", "H")}
     route = (verdict or {}).get("route") or None
     deciding = _deciding(route, look)
+    proposal = parts.proposals.get((hypothesis["iteration"], hypothesis["slot"]), {})
     return Row(
         **{name: hypothesis[name] for name in _FROM_HYPOTHESIS},
         **(_numbers(result) | _refused(verdict)),
@@ -105,6 +110,8 @@ def _row(hypothesis: Columns, parts: _Parts) -> Row:
         cache_digest=parts.cache_digest,
         views=tuple(parts.views.get(id_, ())),
         attempts=parts.attempts.get(id_, 0),
+        proposer=proposal.get("proposer", ""),
+        proposal_source=json.loads(proposal.get("source", "{}")),
     )
 
 

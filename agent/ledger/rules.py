@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from .records import CONTEXT_KINDS
 
-_ONCE = frozenset({"run_opened", "run_closed"})
+_ONCE = frozenset({"run_opened", "proposer_opened", "run_closed"})
 _BEFORE_A_LOOK = frozenset({"proposal", "rejection", "registration", "promotion"})
 
 

@@ -17,7 +17,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """``PRAGMA user_version``. It grows when a projection changes; an older file is rebuilt when opened for writing."""
 
 APPLICATION_ID = 0x48795363
@@ -80,8 +80,27 @@ RUN = _projection(
     _text("universe"), _text("version"), _text("look_alphas"),
 )  # fmt: skip
 PROPOSAL = _projection(
-    "proposal", _int("iteration"), _int("slot"), _text("proposer"), _text("digest_sha256"), _text("proposal")
+    "proposal",
+    _int("iteration"),
+    _int("slot"),
+    _text("proposer"),
+    _text("digest_sha256"),
+    _text("proposal"),
+    _text("source"),
 )
+PROPOSER = _projection(
+    "proposer", _text("proposer"), _text("model"), _text("prompts"), _int("answer_tokens"), _int("digest_tokens")
+)
+COMPLETION = _projection(
+    "completion", _int("iteration"), _text("turn"), _int("attempt"), _text("request_sha256"), _int("occurrence"),
+    _text("request"), _text("rung"), _text("outcome"), _text("detail"), _int("status", nullable=True),
+    _text("response", nullable=True), _text("model", nullable=True), _text("fingerprint", nullable=True),
+    _text("request_id", nullable=True), _text("finish_reason", nullable=True), _int("tokens_prompt", nullable=True),
+    _int("tokens_completion", nullable=True), _int("tokens_cached", nullable=True),
+    _int("tokens_reasoning", nullable=True), _int("charged_tokens"), _real("charged_usd", nullable=True),
+    _real("seconds"), _text("parent", nullable=True), _text("server"), _text("served"),
+)  # fmt: skip
+BUDGET = _projection("budget", _int("max_tokens"), _real("max_usd"), _text("prices"))
 REJECTION = _projection(
     "rejection", _int("iteration"), _int("slot"), _text("reason"), _text("detail"), _text("duplicate_of", nullable=True)
 )

@@ -1,10 +1,23 @@
 """The contract of a proposer."""
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from ...hypotheses.spec import Proposal
 from ..digest import Digest
+
+
+@dataclass(frozen=True)
+class Said:
+    """A proposal with its origin, from a proposer that lets another fill its slots. Made by our code, never by a model."""
+
+    proposal: object
+    """Untrusted."""
+    by: str
+    """Who said it."""
+    source: Mapping[str, Any] = field(default_factory=dict)
+    """See :attr:`~hyposcreen.agent.ledger.records.Proposed.source`."""
 
 
 class Proposer(Protocol):
@@ -12,7 +25,7 @@ class Proposer(Protocol):
 
     A proposer sees the digest and nothing else: no cache, no annotation content, no ledger, no sealed gene. What it
     returns is untrusted; every field is checked against the grammar, and a proposal that fails becomes a recorded
-    rejection. ``propose`` must not raise for what the digest holds.
+    rejection. ``propose`` must not raise for what the digest holds. One with ``reads_notes = True`` is given the digest's notes.
     """
 
     @property
@@ -20,6 +33,6 @@ class Proposer(Protocol):
         """Name of the proposer, as recorded."""
         ...
 
-    def propose(self, digest: Digest, count: int) -> Sequence[Proposal]:
+    def propose(self, digest: Digest, count: int) -> Sequence[Proposal | Said]:
         """Up to ``count`` proposals for the iteration of ``digest``."""
         ...

@@ -1,0 +1,129 @@
+"""Digest → the text a language model reads: fixed sections, fixed order, cut to a fixed number of tokens.
+
+A token is counted as three characters: a rough figure, the same for every model, because a tokenizer would be another input.
+Each section has a share of the budget; what does not fit is counted, not hidden. Names, and what a model said earlier, are
+quoted.
+Same digest, same bytes. Nothing but the digest is read, so what the digest may not hold cannot be here.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+from ..prompts import quoted
+from .digest import Digest, Offer, SeenRow
+
+CHARACTERS_A_TOKEN = 3
+_SHARES = {"offers": 0.30, "coverage": 0.10, "strong": 0.20, "weak": 0.10, "failed": 0.10, "open": 0.20}
+"""Section → share of the budget."""
+
+
+def digest_text(digest: Digest, per_iteration: int, tokens: int) -> str:
+    """At most ``tokens`` tokens of what ``digest`` holds. ``per_iteration`` is only shown, as a part of what is left."""
+    room = tokens * CHARACTERS_A_TOKEN
+    left = digest.iterations - digest.iteration + 1
+    head = (
+        f"Left: {left} iterations with this one, {per_iteration} hypotheses each. Explored so far: {len(digest.rows)} rows. "
+        "All numbers are exploratory."
+    )
+    sections = (
+        ("offers", "What can be tested (test: annotations with their sizes)", _offers(digest.offers)),
+        ("coverage", "Coverage, rows by family and layers", _coverage(digest)),
+        ("strong", "Strongest rows", _rows(digest, strongest=True)),
+        ("weak", "Weakest rows: negatives are results too", _rows(digest, strongest=False)),
+        ("failed", "Not tested or refused, by reason", _failures(digest)),
+        ("open", "Combinations nobody has tested", _open(digest)),
+    )
+    room -= len(head) + sum(len(title) + 4 for _, title, _ in sections)
+    parts = [head]
+    for name, title, lines in sections:
+        parts.append(f"## {title}\n" + "\n".join(_fit(list(lines), int(room * _SHARES[name]))))
+    return "\n\n".join(parts)[: tokens * CHARACTERS_A_TOKEN]
+
+
+def _offers(offers: Sequence[Offer]) -> Iterable[str]:
+    by_test: dict[str, list[Offer]] = defaultdict(list)
+    for o in offers:
+        by_test[o.test].append(o)
+    shapes: dict[tuple[tuple[str, ...], tuple[str, ...]], list[str]] = defaultdict(list)
+    for test, mine in by_test.items():
+        shapes[mine[0].layers, mine[0].coordinates].append(test)
+    for (layers, coordinates), tests in shapes.items():
+        yield f"layers {_list(layers)}; coordinates {_list(coordinates)}; for the tests {_list(tests)}"
+    targets: dict[tuple[tuple[str, int], ...], list[str]] = defaultdict(list)
+    for test, mine in by_test.items():
+        targets[tuple((o.annotation, o.size) for o in mine)].append(f"{test} ({mine[0].family})")
+    for entities, named in targets.items():
+        yield f"annotations of {_list(named)}: " + ", ".join(f"{quoted(name)} {size}" for name, size in entities)
+
+
+def _coverage(digest: Digest) -> Iterable[str]:
+    table: dict[str, Counter[str]] = {family: Counter() for family in sorted({o.family for o in digest.offers})}
+    for r in digest.rows:
+        table.setdefault(r.family, Counter())[r.layers] += 1
+    for family, counts in table.items():
+        cells = ", ".join(f"{layers} {n}" for layers, n in sorted(counts.items()))
+        yield f"{family}: {cells or 'none'}"
+
+
+def _rows(digest: Digest, strongest: bool) -> Iterable[str]:
+    tested = sorted((r for r in digest.rows if r.status == "ok"), key=lambda r: (r.p_scan, r.id))
+    half = (len(tested) + 1) // 2
+    for r in tested[:half] if strongest else tested[half:][::-1]:
+        yield _row(r, digest)
+
+
+def _row(r: SeenRow, digest: Digest) -> str:
+    interval = digest.notes.intervals.get(r.id) if digest.notes else None
+    ends = "" if interval is None else f" [{interval[0]:.3g}, {interval[1]:.3g}]"
+    return (
+        f"{r.id} {r.test} of {quoted(r.annotation)}, layers {r.layers}, coordinates {r.coordinates}: effect "
+        f"{r.effect:.3g}{ends}, by chance {r.null_mean:.3g}, strongest at {r.best_view}, p_scan {r.p_scan:.3g}"
+    )
+
+
+def _failures(digest: Digest) -> Iterable[str]:
+    reasons = digest.notes.reasons if digest.notes else {}
+    ended: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for r in digest.rows:
+        if r.status != "ok":
+            ended[r.status, reasons.get(r.id, "")].append(f"{r.id} {r.test} of {quoted(r.annotation)}")
+    for (status, reason), rows in ended.items():
+        yield f"{status}, {len(rows)} rows, {quoted(reason)}: {'; '.join(rows[:6])}"
+    refused: Counter[tuple[str, str]] = Counter((reason, detail) for _, reason, detail in _refused(digest))
+    for (reason, detail), n in refused.items():
+        yield f"refused before registration, {reason}, {n} times: {quoted(detail)}"
+
+
+def _refused(digest: Digest) -> Sequence[tuple[int, str, str]]:
+    return digest.notes.refused if digest.notes else ()
+
+
+def _open(digest: Digest) -> Iterable[str]:
+    """By annotation, those looked at least first."""
+    seen = {(r.test, r.annotation) for r in digest.rows}
+    looks = Counter(r.annotation for r in digest.rows)
+    fresh: dict[str, list[str]] = defaultdict(list)
+    for o in digest.offers:
+        if (o.test, o.annotation) not in seen:
+            fresh[o.annotation].append(o.test)
+    for name in sorted(fresh, key=lambda a: (looks[a], a)):
+        yield f"{quoted(name)}: {', '.join(fresh[name])}"
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(names)
+
+
+def _fit(lines: Sequence[str], room: int) -> list[str]:
+    """As many whole lines as fit, and how many did not."""
+    if not lines:
+        return ["none"]
+    kept: list[str] = []
+    for number, line in enumerate(lines):
+        short = line if len(line) <= room // 2 else line[: max(0, room // 2 - 2)] + " …"
+        room -= len(short) + 1
+        if room < 40:
+            kept.append(f"… and {len(lines) - number} more")
+            break
+        kept.append(short)
+    return kept
