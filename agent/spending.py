@@ -104,16 +104,16 @@ class Spent:
         live = [c for c in completions if c.served == "live"]
         answers = [c for c in live if c.response is not None]
         return cls(
-            len(live),
-            len(answers),
-            sum(c.tokens_prompt is None or c.tokens_completion is None for c in answers),
-            *(sum(getattr(c, name) or 0 for c in live) for name in _TOKENS),
-            sum(c.charged_tokens for c in live),
-            math.fsum(c.charged_usd or 0.0 for c in live),
+            calls=len(live),
+            answers=len(answers),
+            unknown=sum(c.tokens_prompt is None or c.tokens_completion is None for c in answers),
+            tokens_prompt=sum(c.tokens_prompt or 0 for c in live),
+            tokens_completion=sum(c.tokens_completion or 0 for c in live),
+            tokens_cached=sum(c.tokens_cached or 0 for c in live),
+            tokens_reasoning=sum(c.tokens_reasoning or 0 for c in live),
+            charged_tokens=sum(c.charged_tokens for c in live),
+            charged_usd=math.fsum(c.charged_usd or 0.0 for c in live),
         )
-
-
-_TOKENS = ("tokens_prompt", "tokens_completion", "tokens_cached", "tokens_reasoning")
 
 
 def spend_facts(completions: Iterable[Completion], budgets: Iterable[BudgetSet]) -> dict[str, Any] | None:

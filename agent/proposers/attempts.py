@@ -99,13 +99,13 @@ class OpenAISender:
         spent = round(time.monotonic() - started, 4)
         return replace(reply, text=text, detail=self._clean(reply.detail), seconds=spent, **named)
 
-    def _send(self, request: Mapping[str, Any], started: float) -> Reply:
+    def _send(self, request: Mapping[str, Any], started: float) -> Reply:  # noqa: PLR0911 - one return an ending
         from openai import APIConnectionError, APIStatusError, APITimeoutError
 
         try:
             with self._client.chat.completions.with_streaming_response.create(**request) as response:
                 body = bytearray()
-                for part in response.iter_bytes(1 << 16):
+                for part in response.iter_bytes():  # as it comes: a size would wait until so much is there
                     body += part
                     if len(body) > MAX_BYTES:
                         return Reply("oversized", f"the answer is larger than {MAX_BYTES} bytes", response.status_code)
