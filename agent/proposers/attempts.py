@@ -103,7 +103,11 @@ class OpenAISender:
         from openai import APIConnectionError, APIStatusError, APITimeoutError
 
         try:
-            with self._client.chat.completions.with_streaming_response.create(**request) as response:
+            # In extra_body, because older versions of the package do not know every parameter by name.
+            rest = {k: v for k, v in request.items() if k not in {"model", "messages"}}
+            with self._client.chat.completions.with_streaming_response.create(
+                model=request["model"], messages=request["messages"], extra_body=rest
+            ) as response:
                 body = bytearray()
                 for part in response.iter_bytes():  # as it comes: a size would wait until so much is there
                     body += part
