@@ -143,7 +143,10 @@ def _unsayable(item: Mapping[str, Any], offers: Mapping[tuple[str, str], Offer],
 
 
 def _proposal(item: Mapping[str, Any]) -> Proposal:
-    return Proposal(**{name: item.get(name) if name == "prior" else _cut(name, item.get(name)) for name in _FIELDS})
+    values: dict[str, Any] = {
+        name: item.get(name) if name == "prior" else _cut(name, item.get(name)) for name in _FIELDS
+    }
+    return Proposal(**values)
 
 
 def _cut(name: str, value: str | None) -> str | None:

@@ -95,7 +95,9 @@ class OpenAISender:
         started = time.monotonic()
         reply = self._send(request, started)
         text = None if reply.text is None else self._without_key(plain_text(reply.text))
-        named = {n: self._header(getattr(reply, n)) for n in ("model", "fingerprint", "request_id", "finish_reason")}
+        named: dict[str, Any] = {
+            n: self._header(getattr(reply, n)) for n in ("model", "fingerprint", "request_id", "finish_reason")
+        }
         spent = round(time.monotonic() - started, 4)
         return replace(reply, text=text, detail=self._clean(reply.detail), seconds=spent, **named)
 
@@ -159,7 +161,8 @@ def parse_body(body: bytes, status: int, request_id: str | None) -> Reply:
     top = value if isinstance(value, dict) else {}
     choices = top.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
-    message = choice.get("message") if isinstance(choice.get("message"), dict) else {}
+    said = choice.get("message")
+    message: dict[str, Any] = said if isinstance(said, dict) else {}
     finish = _text(choice.get("finish_reason"))
     text, refusal = _text(message.get("content")), _text(message.get("refusal"))
     usage = top.get("usage")
