@@ -160,7 +160,7 @@ from hyposcreen.embeddings_cache.released_layout import random_release
 
 class Endless:
     "Cells made when asked for, so that only the pass itself takes memory."
-    n_genes, symbols, provenance, digest = 2000, tuple(f"G{i}" for i in range(2000)), {}, "none"
+    n_genes, symbols, ensembl_ids, provenance, digest = 2000, tuple(f"G{i}" for i in range(2000)), (), {}, "none"
     def __init__(self, n): self.n_cells, self.library_size = n, np.full(n, 1e4)
     def cell(self, index):
         rng = np.random.default_rng(index)
@@ -209,9 +209,8 @@ def main() -> None:
             peak = max(peak, gemm_gflops())
         sums = min(sums, ours.seconds_of_sums(cells))
     tokens = sum(map(len, cells))
-    print(
-        f"{len(cells)} {options.lengths} cells, {tokens:,} tokens, {flops / 1e9:.0f} useful GFLOP, one thread, torch {torch.__version__}"
-    )
+    print(f"{len(cells)} {options.lengths} cells, {tokens:,} tokens, {flops / 1e9:.0f} useful GFLOP")
+    print(f"one thread, torch {torch.__version__}")
     for name, spent in best.items():
         print(f"{name:<28} {spent:8.2f} s {len(cells) / spent:7.2f} cells/s {flops / spent / 1e9:7.1f} useful GFLOP/s")
     print(f"{'GEMM peak':<28} {'':<27} {peak:7.1f} GFLOP/s")

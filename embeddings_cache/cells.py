@@ -30,6 +30,7 @@ class Cells:
         labels: cell labels such as cell types, length ``n_cells``, or empty.
         provenance: plain JSON values that say where the cells came from.
         obs: further labels by name, each of length ``n_cells``; what cells can be selected by.
+        ensembl_ids: one per gene, empty text where unknown; or nothing at all. No part of the digest.
     """
 
     values: NDArray[np.int32]
@@ -40,6 +41,7 @@ class Cells:
     labels: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
     obs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    ensembl_ids: tuple[str, ...] = ()
 
     @property
     def n_cells(self) -> int:
@@ -84,6 +86,7 @@ class Cells:
             labels=tuple(self.labels[row] for row in rows) if self.labels else (),
             provenance={**self.provenance, **facts},
             obs={name: tuple(column[row] for row in rows) for name, column in self.obs.items()},
+            ensembl_ids=self.ensembl_ids,
         )
 
     def gene_summary(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

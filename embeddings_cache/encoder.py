@@ -93,7 +93,8 @@ class SelfAttention(nn.Module):
         else:
             # Each cell is written to its place at once: joining them afterwards would copy everything twice.
             mixed = torch.empty_like(x)
-            for part, place in zip(projected.split(list(lengths)), mixed.split(list(lengths)), strict=True):
+            cells = (torch.split(whole, list(lengths)) for whole in (projected, mixed))
+            for part, place in zip(*cells, strict=True):
                 place.view(len(part), self.n_heads, -1).copy_(self._attend(part.unsqueeze(0), None).squeeze(0))
         out: Tensor = self.out_proj(mixed)
         return out

@@ -50,6 +50,7 @@ def _columns(cache: Cache) -> dict[str, Any]:
         "norm": genes.norm,
         "usable": genes.usable,
         "mask_reason": np.array(genes.mask_reason),
+        **({"ensembl_id": np.array(genes.ensembl_id)} if genes.ensembl_id else {}),
     }
 
 

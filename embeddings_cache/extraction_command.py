@@ -94,7 +94,7 @@ def extract(
                 _unless(as_json, f"wrote {result}")
                 continue
             facts = _facts(result)
-            _unless(as_json, f"wrote {facts['path']}: digest {facts['digest']}", *facts["preflight"].splitlines()[:1])
+            _unless(as_json, f"wrote {facts['path']}: digest {facts['digest']}", facts["preflight"])
             if demo:
                 facts |= _compared(result, order.control, as_json)
             printed.append(facts)
@@ -122,7 +122,7 @@ def merge(
     for cache in merge_all(name, project, discard=discard):
         facts = _facts(cache)
         printed.append(facts)
-        _unless(as_json, f"wrote {facts['path']}: digest {facts['digest']}", *facts["preflight"].splitlines()[:1])
+        _unless(as_json, f"wrote {facts['path']}: digest {facts['digest']}", facts["preflight"])
     if as_json:
         say_json(printed)
 

@@ -72,6 +72,7 @@ def _gene_table(
         detection=np.array(facts["detection"], dtype=np.float64),
         norm=np.sqrt((last.astype(np.float64) ** 2).sum(axis=1)),
         mask_reason=tuple(NEVER_SAMPLED if n == 0 else too_few if n < least else "" for n in n_cells),
+        ensembl_id=tuple(facts.get("ensembl_ids", ())),  # shards of an earlier version do not know them
     )
 
 

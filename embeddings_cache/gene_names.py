@@ -18,6 +18,9 @@ from .errors import CacheError
 SYMBOL_COLUMNS = ("feature_name", "gene_name", "gene_symbol", "gene_symbols", "symbol", "name", "hgnc_symbol")
 """Where files that are indexed by Ensembl ids keep their symbols."""
 
+ENSEMBL_COLUMNS = ("ensembl_id", "gene_ids", "gene_id", "ensembl", "ensembl_gene_id", "feature_id", "id")
+"""Where files that are indexed by symbols keep their Ensembl ids."""
+
 _ENSEMBL = re.compile(r"^(ENS[A-Z]*G\d{6,})(\.\d+)?$")
 
 Duplicates = Literal["sum", "refuse"]
@@ -36,6 +39,14 @@ class GeneMap:
     symbols: tuple[str, ...]
     gene_of: NDArray[np.int64]
     facts: Mapping[str, Any]
+
+    def ids_of(self, ids: Sequence[str]) -> tuple[str, ...]:
+        """Ensembl ids of the genes from those of the columns; several of one gene are joined with ``|``."""
+        found: list[list[str]] = [[] for _ in self.symbols]
+        for gene, one in zip(self.gene_of, ids, strict=True):
+            if gene >= 0 and one and one not in found[gene]:
+                found[gene].append(one)
+        return tuple("|".join(several) for several in found)
 
 
 @dataclass(frozen=True)
@@ -83,6 +94,11 @@ def without_version(name: str) -> str:
     """An Ensembl id without its version; any other name unchanged."""
     found = _ENSEMBL.match(name)
     return found.group(1) if found else name
+
+
+def ensembl_ids(names: Sequence[str]) -> tuple[str, ...]:
+    """The Ensembl ids among the names, without their versions; empty text for a name that is none."""
+    return tuple(without_version(name) if _ENSEMBL.match(name) else "" for name in names)
 
 
 def symbol_column(names: Sequence[str], columns: Sequence[str]) -> str | None:

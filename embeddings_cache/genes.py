@@ -11,6 +11,9 @@ from .errors import CacheError
 
 COLUMNS = ("symbol", "n_cells", "mean_expression", "detection", "norm", "mask_reason")
 
+ENSEMBL = "ensembl_id"
+"""A last column of tables that know Ensembl ids."""
+
 UNKNOWN_CELLS = -1
 """Count of cells of an imported row that came without one."""
 
@@ -26,6 +29,7 @@ class GeneTable:
         detection: fraction of cells with a count above 0, float64; 0 for all where it is not known.
         norm: Euclidean norm of the row in the last layer, float64; NaN where never observed.
         mask_reason: empty where the gene is usable, else why it is not.
+        ensembl_id: Ensembl gene ids without version, several joined with ``|``, empty text where unknown; or nothing at all.
     """
 
     symbol: tuple[str, ...]
@@ -34,10 +38,11 @@ class GeneTable:
     detection: NDArray[np.float64]
     norm: NDArray[np.float64]
     mask_reason: tuple[str, ...]
+    ensembl_id: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse columns of different length."""
-        for name in COLUMNS[1:]:
+        for name in (*COLUMNS[1:], ENSEMBL) if self.ensembl_id else COLUMNS[1:]:
             if len(getattr(self, name)) != len(self.symbol):
                 raise CacheError(
                     f"gene column '{name}' has {len(getattr(self, name))} entries for {len(self.symbol)} symbols: "
@@ -64,13 +69,18 @@ class GeneTable:
             "\t".join((symbol, str(int(n)), repr(float(mean)), repr(float(seen)), repr(float(norm)), reason))
             for symbol, (n, mean, seen, norm), reason in zip(self.symbol, numbers, self.mask_reason, strict=True)
         ]
-        return "\n".join(["\t".join(COLUMNS), *rows]) + "\n"
+        heading = "\t".join(COLUMNS)
+        if self.ensembl_id:
+            heading += f"\t{ENSEMBL}"
+            rows = [f"{row}\t{one}" for row, one in zip(rows, self.ensembl_id, strict=True)]
+        return "\n".join([heading, *rows]) + "\n"
 
     @classmethod
     def from_tsv(cls, text: str, source: str) -> GeneTable:
         """Read what :meth:`to_tsv` wrote; ``source`` names the file in the ``CacheError`` of a bad line."""
         lines = text.split("\n")
-        if tuple(lines[0].split("\t")) != COLUMNS:
+        heading = tuple(lines[0].split("\t"))
+        if heading not in (COLUMNS, (*COLUMNS, ENSEMBL)):
             raise CacheError(f"{source} does not begin with the columns {', '.join(COLUMNS)}: write the cache again.")
         if lines[-1] != "":
             raise CacheError(f"{source} ends in the middle of line {len(lines)}: copy or extract the cache again.")
@@ -83,6 +93,7 @@ class GeneTable:
                 detection=np.array([float(row[3]) for row in rows], dtype=np.float64),
                 norm=np.array([float(row[4]) for row in rows], dtype=np.float64),
                 mask_reason=tuple(row[5] for row in rows),
+                ensembl_id=tuple(row[6] for row in rows) if ENSEMBL in heading else (),
             )
         except (ValueError, IndexError) as error:
             raise CacheError(f"{source} holds a line that cannot be read ({error}): write the cache again.") from error

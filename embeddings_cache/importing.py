@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .arrays import read_layers
 from .errors import CacheError
 from .gene_list import NUMBERS, GeneList, checked, fit, read_gene_list
-from .gene_names import NO_ALIASES, Aliases, is_ensembl, without_version
+from .gene_names import NO_ALIASES, Aliases, ensembl_ids, is_ensembl, without_version
 from .genes import UNKNOWN_CELLS, GeneTable
 from .preflight import preflight
 from .store import STORE, Cache, check_name, write_cache
@@ -81,7 +81,7 @@ def import_cache(
         "versions": {"hyposcreen": version("hyposcreen"), "numpy": np.__version__},
         **({"warnings_accepted": despite} if despite else {}),
     }
-    described = _table(symbols, stored, numbers)
+    described = _table(symbols, ensembl_ids(listed.names), stored, numbers)
     warnings = preflight(stored, described).warnings
     if warnings and not despite:
         raise CacheError(f'{files[0]}: {warnings[0]} If you know why, import it with --despite "REASON".')
@@ -194,7 +194,10 @@ def _as_float32(array: NDArray[Any], name: str) -> NDArray[np.float32]:
 
 
 def _table(
-    symbols: tuple[str, ...], layers: Sequence[NDArray[np.float32]], numbers: Mapping[str, NDArray[np.float64]]
+    symbols: tuple[str, ...],
+    ids: tuple[str, ...],
+    layers: Sequence[NDArray[np.float32]],
+    numbers: Mapping[str, NDArray[np.float64]],
 ) -> GeneTable:
     n = len(symbols)
     never = np.array([np.isnan(layer).all(axis=1) for layer in layers]).all(axis=0)
@@ -206,6 +209,7 @@ def _table(
         detection=numbers.get("detection", np.zeros(n)),
         norm=np.sqrt((layers[-1].astype(np.float64) ** 2).sum(axis=1)),
         mask_reason=("",) * n,
+        ensembl_id=ids if any(ids) else (),
     )
 
 

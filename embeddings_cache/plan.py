@@ -121,6 +121,7 @@ def prepare(checkpoint: Checkpoint, cells: CellSource, settings: Settings, contr
         "symbols": list(symbols),
         "mean_expression": [float(value) for value in expression],
         "detection": [float(value) for value in detection],
+        "ensembl_ids": [cells.ensembl_ids[column] for column in reader.columns] if any(cells.ensembl_ids) else [],
         "attention_not_found": sorted(set(asked) - set(settings.attention)),
         "versions": {"hyposcreen": version("hyposcreen"), "numpy": np.__version__, "torch": str(torch.__version__)},
     }

@@ -35,6 +35,10 @@ class CellSource(Protocol):
         """Gene symbols, unique, one per column."""
 
     @property
+    def ensembl_ids(self) -> tuple[str, ...]:
+        """Ensembl ids, one per column, empty text where unknown; or nothing at all."""
+
+    @property
     def library_size(self) -> NDArray[np.float64]:
         """Counts per cell over all measured genes, ``[n_cells]``."""
 

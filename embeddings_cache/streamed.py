@@ -19,7 +19,17 @@ from numpy.typing import NDArray
 from .cells import GIVE_COUNTS, Cells, check_counts
 from .count_files import ByGeneOnDisk, CountFile, open_counts
 from .errors import CacheError
-from .gene_names import NO_ALIASES, Aliases, Duplicates, GeneMap, map_genes, symbol_column
+from .gene_names import (
+    ENSEMBL_COLUMNS,
+    NO_ALIASES,
+    Aliases,
+    Duplicates,
+    GeneMap,
+    ensembl_ids,
+    is_ensembl,
+    map_genes,
+    symbol_column,
+)
 
 BLOCK_ENTRIES = 1 << 22
 """Counts held at a time, about; a matrix stored by gene is read whole for each block, so there blocks are larger."""
@@ -39,12 +49,14 @@ class StreamedCells:
         genes: which gene each of its columns counts.
         rows: rows of the file that are the cells, int64, increasing.
         provenance: plain JSON values that say where the cells came from.
+        ensembl_ids: one per gene, empty text where the file has none; or nothing at all.
     """
 
     file: CountFile
     genes: GeneMap
     rows: NDArray[np.int64]
     provenance: Mapping[str, Any]
+    ensembl_ids: tuple[str, ...] = ()
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
     _held: dict[int, tuple[Any, Any, Any]] = field(default_factory=dict, init=False, repr=False)
 
@@ -95,6 +107,7 @@ class StreamedCells:
             library_size=self.library_size,
             provenance=self.provenance,
             obs={name: self.obs[name] for name in self.obs},
+            ensembl_ids=self.ensembl_ids,
         )
 
     def cell(self, index: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
@@ -256,6 +269,7 @@ def read_cells(
         genes=genes,
         rows=np.arange(n_cells, dtype=np.int64),
         provenance={**file.provenance, "gene_names": names[0], **genes.facts},
+        ensembl_ids=genes.ids_of(_ensembl_of_columns(file)),
     )
     first = cells.select(np.arange(min(_LOOKED_AT, n_cells), dtype=np.int64))
     _check(file, file.matrix.take(first.rows).data)
@@ -272,6 +286,16 @@ def _names(file: CountFile, gene_column: str | None) -> tuple[str, tuple[str, ..
             f"{file.source} has no var column '{column}': choose one of {', '.join(file.column_names) or 'none'}."
         )
     return column, file.columns(column)
+
+
+def _ensembl_of_columns(file: CountFile) -> tuple[str, ...]:
+    """Ensembl id of each column, from the index or the first column that holds some; nothing known is all blank."""
+    if is_ensembl(file.names):
+        return ensembl_ids(file.names)
+    for column in ENSEMBL_COLUMNS:
+        if column in file.column_names and is_ensembl(names := file.columns(column)):
+            return ensembl_ids(names)
+    return ("",) * len(file.names)
 
 
 def cells_from_h5ad(path: str | Path, layer: str | None = None, symbol_column: str | None = None) -> Cells:

@@ -284,3 +284,16 @@ def test_memory_does_not_grow_with_the_cells(tmp_path: Path, form: str, monkeypa
     in_memory = 6400 * 100 * 8
     assert peaks[1] < in_memory
     assert peaks[1] < 2 * peaks[0]
+
+
+def test_ensembl_ids_are_kept_wherever_the_file_has_them() -> None:
+    by_symbol = table(sparse.csr_matrix(COUNTS))
+    assert set(read_cells(by_symbol).ensembl_ids) == {""}
+    by_symbol.var["gene_ids"] = [*(f"{one}.7" for one in IDS[:-1]), "ERCC-00002"]  # a spike-in has none
+    assert read_cells(by_symbol).ensembl_ids == (*IDS[:-1], "")
+    by_id = table(sparse.csr_matrix(COUNTS), IDS)
+    by_id.var["feature_name"] = [*SYMBOLS[:-1], SYMBOLS[0]]  # two ids of one gene
+    cells = read_cells(by_id)
+    assert cells.symbols == SYMBOLS[:-1]
+    assert cells.ensembl_ids == (f"{IDS[0]}|{IDS[-1]}", *IDS[1:-1])
+    assert cells.select(np.arange(3)).load().ensembl_ids == cells.ensembl_ids

@@ -228,3 +228,16 @@ def test_opening_a_cache_loads_neither_torch_nor_scipy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_ensembl_ids_come_with_the_genes_that_are_read_and_change_no_digest(checkpoint, cells, tmp_path):
+    plain = extract(checkpoint, cells, tmp_path / "plain")
+    # Gene 0 is none of the model's, so ids that were taken by position and not by gene would be one off.
+    known = replace(cells, symbols=("NOSUCH", *SYMBOLS[1:]), ensembl_ids=tuple(f"ENSG{i:011d}" for i in range(30)))
+    named = extract(checkpoint, known, tmp_path / "named")
+    assert plain.genes.ensembl_id == ()
+    assert dict(zip(named.genes.symbol, named.genes.ensembl_id, strict=True)) == {
+        f"GENE{i}X": f"ENSG{i:011d}" for i in range(1, 30)
+    }
+    same = extract(checkpoint, replace(cells, ensembl_ids=known.ensembl_ids), tmp_path / "same")
+    assert same.digest == plain.digest

@@ -233,6 +233,8 @@ def test_ensembl_ids_need_names(tmp_path: Path, array: Path) -> None:
     table = lines(tmp_path / "alias.tsv", [f"ENSG{i:011d}\t{s}" for i, s in enumerate(SYMBOLS)])
     named = import_cache([array], "named", tmp_path, genes=[listed], aliases=read_aliases(table))
     assert named.cache.genes.symbol == tuple(SYMBOLS)
+    assert named.cache.genes.ensembl_id[3] == "ENSG00000000003"
+    assert (named.cache.path / "genes.tsv").read_text().splitlines()[4].split("\t")[-1] == "ENSG00000000003"
     lines(table, [f"ENSG{i:011d}\tSAME" for i in range(N)])
     with pytest.raises(CacheError, match="line 2 names 'SAME', and so does line 1"):
         import_cache([array], "same", tmp_path, genes=[listed], aliases=read_aliases(table))
