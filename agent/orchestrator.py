@@ -349,7 +349,9 @@ class _Attempts:
 
     def ended(self, job: Job, number: int, outcome: Outcome) -> None:
         (id_,) = job.subsets
-        self._ledger.append(AttemptEnded(id_, number, outcome.kind, round(outcome.seconds, 4), outcome.detail[:500]))
+        drawn = {name: outcome.value[name] for name in ("sketches",) if name in outcome.value}  # for pictures
+        ended = AttemptEnded(id_, number, outcome.kind, round(outcome.seconds, 4), outcome.detail[:500])
+        self._ledger.append(ended, context=drawn)
 
 
 class Interrupts:

@@ -25,6 +25,7 @@ from ...embeddings_cache.store import Cache, open_cache
 from ...tests_library.catalogue import CATALOGUE, scanned_views
 from ...tests_library.rivals import rival_aurocs
 from ...tests_library.run import Covariates, NullScan, scan
+from ...tests_library.sketch import sketch
 from ...tests_library.spaces import Geometry
 from ...tests_library.statistics.base import Entity, TestKind
 from ...tests_library.uncertainty import effect_intervals
@@ -45,7 +46,8 @@ class Bench:
     def answer(self, job: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, NDArray[np.float64]]]:
         """Numbers of one job: ``{"size", "n", "nulls": {null: {m, broken, subsets: {name: {...}}}}}`` and vectors.
 
-        A job that wants no vectors also gets ``intervals`` and ``baselines``, by best view.
+        A job that wants no vectors is about one row, and also gets ``intervals`` and ``baselines``, by best view, and
+        ``sketches``: null → its distribution in a few numbers, to draw it.
         """
         geometry, covariates = self._geometry(job)
         kind = CATALOGUE[job["test"]]
@@ -72,7 +74,8 @@ class Bench:
         value = {"size": entity.size, "n": geometry.n, "nulls": {s.null: _null_json(s) for s in scans}}
         if job["vectors"]:
             return value, _vectors(scans)
-        return value | _beside(job, geometry, kind, entity, scans), {}
+        sketches = {s.null: sketch(subset.maximum) for s in scans for subset in list(s.subsets.values())[:1]}
+        return value | {"sketches": sketches} | _beside(job, geometry, kind, entity, scans), {}
 
     def forget_arrangements(self) -> None:
         """Drop every bank: the labels of the next jobs are others, and matched banks depend on them (audits)."""
