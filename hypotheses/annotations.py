@@ -17,6 +17,7 @@ file; the reserved table ``[defaults]`` fills the fields a table leaves out::
     slugify = true                     # optional: HALLMARK_P53 in the file becomes hallmark_p53
     background = "housekeeping"        # optional: a gene set whose genes alone form the universe
     derived_from = "<cache digest>"    # needed by, and only allowed for, provenance = "derived"
+    original = "x.gmt sha256:…"        # optional: the file an importer read; `screen annotations import` writes it
 
     [markers.sets.b_cells]             # optional: role, title or background of one annotation of the file
     role = "claim"
@@ -40,28 +41,22 @@ from typing import Any, Literal, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from .annotation_files import CONFIG, HEADERS, AnnotationError, Kind, Triple, read_gmt, read_text, read_tsv, slug
 from .canonical import sha256_of
 
-Kind = Literal["gene_set", "gene_pairs", "edges"]
+__all__ = [
+    "CONFIG", "DEMO", "Annotation", "AnnotationError", "Kind", "Provenance", "Resolved", "Role", "Triple",
+    "canonical_members", "find_annotations", "get", "index_symbols", "load_annotations", "resolve", "slug",
+]  # fmt: skip
+
 Role = Literal["claim", "positive_control", "negative_control"]
 ProvenanceType = Literal["external", "derived", "control"]
-Triple = tuple[str, str, int]
 Members = tuple[str, ...] | tuple[Triple, ...]
 
 DEMO = Path(__file__).with_name("demo_annotations")
-CONFIG = "annotations.toml"
-HEADERS: dict[Kind, tuple[str, ...]] = {
-    "gene_pairs": ("gene_a", "gene_b", "grade"),
-    "edges": ("regulator", "target", "sign"),
-}
-SIGNS = {"activation": 1, "+1": 1, "1": 1, "repression": -1, "-1": -1, "unknown": 0, "0": 0}
 _OVERRIDES = frozenset(("role", "title", "background"))
-_DEFAULTABLE = frozenset(("source", "version", "licence", "citation", "provenance", "derived_from", "role"))
+_DEFAULTABLE = frozenset(("source", "version", "licence", "citation", "provenance", "derived_from", "role", "original"))
 _FIELDS = _DEFAULTABLE | _OVERRIDES | {"file", "kind", "slugify", "sets"}
-
-
-class AnnotationError(ValueError):
-    """One sentence: the file and line, the value that is wrong, and how to mend it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +72,8 @@ class Provenance:
     """Empty where the source asks for none."""
     derived_from: str | None = None
     """Digest of the cache a ``derived`` label was computed from; ``None`` for the other types."""
+    original: str = ""
+    """Name and sha256 of the file it was imported from; empty where the folder's file is the original."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +148,6 @@ class Resolved:
     n_members_used: int
 
 
-def slug(text: str) -> str:
-    """``text`` as an annotation name: lower case, every other run of characters one underscore."""
-    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_") or "unnamed"
-
-
 def canonical_members(kind: Kind, raw: Iterable[str] | Iterable[Triple]) -> tuple[Members, tuple[str, ...]]:
     """``raw`` sorted, unique and oriented, with notes on what was merged.
 
@@ -210,7 +202,7 @@ def load_annotations(directory: str | Path) -> tuple[Annotation, ...]:
         raise AnnotationError(f"there is no folder {folder}; give a folder that holds {CONFIG}, or 'demo'")
     path = folder / CONFIG
     try:
-        tables = tomllib.loads(_text(path))
+        tables = tomllib.loads(read_text(path))
     except tomllib.TOMLDecodeError as error:
         raise AnnotationError(f"{path} is not valid TOML: {error}; mend that place") from None
     defaults = tables.pop("defaults", {})
@@ -317,7 +309,7 @@ def _load_table(folder: Path, key: str, table: dict[str, Any], where: str) -> li
     path = folder / _required(table, "file", where)
     single = _required(table, "title", where) if "title" in table else key.replace("_", " ")
     rename: Callable[[str], str] = slug if table.get("slugify") is True else str
-    read = _read_gmt(path) if kind == "gene_set" else _read_tsv(path, kind, key)
+    read = read_gmt(path) if kind == "gene_set" else read_tsv(path, kind, key)
     overrides = table.get("sets", {})
     _check_keys(overrides, frozenset(rename(name) for name, *_ in read), f"{where}, sets")
     annotations = []
@@ -361,6 +353,7 @@ def _provenance(table: dict[str, Any], where: str) -> Provenance:
         licence=_required(table, "licence", where),
         citation=str(table.get("citation", "")),
         derived_from=derived_from,
+        original=str(table.get("original", "")),
     )
 
 
@@ -379,90 +372,6 @@ def _with_background(annotation: Annotation, found: Mapping[str, Annotation], pl
         raise AnnotationError(f"{where}, but shares no gene with it; take another background")
     note = f"{len(outside)} genes such as {_some(outside)} are outside the background {background.name}"
     return replace(annotation, notes=(*annotation.notes, note)) if outside else annotation
-
-
-def _read_gmt(path: Path) -> list[tuple[str, str, list[str], int]]:
-    """(name, title or '', genes, line) of every set; a set name that stands twice is left to the caller."""
-    sets = []
-    for number, line in _lines(path):
-        name, title, *rest = [*line.split("\t"), "", ""]
-        genes = [gene.strip() for gene in rest if gene.strip()]
-        if not genes:
-            what = f"set {name[:40]!r} has no gene; a GMT line is name, description and genes, separated by tabs"
-            raise AnnotationError(f"{path}, line {number}: {what}")
-        _check_symbols(genes, path, number)
-        sets.append((name.strip(), "" if title.strip().lower() in ("na", "-") else title.strip(), genes, number))
-    return sets
-
-
-def _read_tsv(path: Path, kind: Kind, key: str) -> list[tuple[str, str, list[Triple], int]]:
-    """(name, '', triples, first line) of every annotation of a pair or edge table."""
-    expected = HEADERS[kind]
-    (number, first), *rows = _lines(path)
-    header = tuple(first.rstrip().split("\t"))
-    named = header == ("annotation", *expected)
-    if not named and header != expected:
-        raise AnnotationError(
-            f"{path}, line {number}: the header is {' '.join(header)!r}; for kind {kind} it must be "
-            f"{' '.join(expected)!r}, separated by tabs, with or without a first column 'annotation'"
-        )
-    if not rows:
-        raise AnnotationError(f"{path} has a header but no row; add rows or remove its table from {CONFIG}")
-    triples: dict[str, list[Triple]] = {}
-    starts: dict[str, int] = {}
-    for line, text in rows:
-        fields = [field.strip() for field in text.split("\t")]
-        if len(fields) != len(header) or not all(fields):
-            what = f"{sum(map(bool, fields))} filled fields in {text[:60]!r} where the header has {len(header)}"
-            raise AnnotationError(f"{path}, line {line}: {what}; fill or remove the line")
-        a, b, value = fields[-3:]
-        _check_symbols((a, b), path, line)
-        if a == b:
-            raise AnnotationError(f"{path}, line {line}: {a} is paired with itself; remove the line")
-        name = fields[0] if named else key
-        starts.setdefault(name, line)
-        triples.setdefault(name, []).append((a, b, _value(kind, value, path, line)))
-    return [(name, "", rows_of_name, starts[name]) for name, rows_of_name in triples.items()]
-
-
-def _value(kind: Kind, text: str, path: Path, line: int) -> int:
-    if kind == "gene_pairs":
-        if not re.fullmatch(r"[0-9]{1,9}", text):
-            raise AnnotationError(f"{path}, line {line}: grade {text!r} is not an integer of 0 or more; write 1, 2, 3")
-        return int(text)
-    if text.lower() not in SIGNS:
-        raise AnnotationError(f"{path}, line {line}: sign {text!r} is unknown; write one of {', '.join(SIGNS)}")
-    return SIGNS[text.lower()]
-
-
-def _check_symbols(genes: Iterable[str], path: Path, line: int) -> None:
-    for gene in genes:
-        if re.search(r"\s", gene):
-            what = f"{gene[:40]!r} is no gene symbol, it has a space in it; separate genes by tabs"
-            raise AnnotationError(f"{path}, line {line}: {what}")
-
-
-def _lines(path: Path) -> list[tuple[int, str]]:
-    """Numbered lines that hold something; never empty."""
-    lines = enumerate(_text(path).replace("\r\n", "\n").split("\n"), start=1)
-    held = [(number, line) for number, line in lines if line.strip() and not line.startswith("#")]
-    if not held:
-        raise AnnotationError(f"{path} is empty; add a line or remove its table from {CONFIG}")
-    return held
-
-
-def _text(path: Path) -> str:
-    if not path.is_file():
-        raise AnnotationError(f"there is no file {path}; check the name, which is relative to the annotations folder")
-    data = path.read_bytes()
-    if data.startswith(b"\x1f\x8b"):
-        raise AnnotationError(f"{path} is compressed with gzip; unpack it with gunzip")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        what = f"byte 0x{data[error.start]:02x} is not UTF-8, the file may be Latin-1"
-        raise AnnotationError(f"{path}, line {line}: {what}; convert it with iconv -f latin1 -t utf-8") from None
 
 
 def _required(table: Mapping[str, Any], field: str, where: str) -> str:
