@@ -88,6 +88,15 @@ def _run_closed(record: r.RunClosed) -> list[tuple[str, Row]]:
     return [("run_end", _as_json(record, "counts"))]
 
 
+def _artifact(record: r.Artifact) -> list[tuple[str, Row]]:
+    record.text()  # ValueError where the body is not what its name says
+    return [("artifact", {"sha256": record.sha256, "name": record.name, "bytes": len(record.body)})]
+
+
+def _environment(record: r.Environment) -> list[tuple[str, Row]]:
+    return [("environment", _values(record) | _as_json(record, "inputs", "packages", "numerics", "machine"))]
+
+
 def _plain(table: str) -> Callable[[Any], list[tuple[str, Row]]]:
     return lambda record: [(table, _values(record))]
 
@@ -111,6 +120,8 @@ _PROJECTORS: Mapping[str, Callable[[Any], list[tuple[str, Row]]]] = {
     r.VerdictGiven.KIND: _plain("verdict"),
     r.RunClosed.KIND: _run_closed,
     r.Replayed.KIND: _plain("replay"),
+    r.Artifact.KIND: _artifact,
+    r.Environment.KIND: _environment,
 }
 
 

@@ -6,34 +6,18 @@ content head on any machine, after any number of crashes. Every type here is con
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, ClassVar, Literal, Self, get_args
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from .base import Record as Record
+from .provenance import Artifact as Artifact
+from .provenance import Environment as Environment
 
 Verdict = Literal[
     "screened", "confirmed", "not_confirmed", "untestable", "invalid", "failed", "retired", "stale", "registered"
 ]
 VERDICTS: tuple[str, ...] = get_args(Verdict)
 Route = Literal["U", "H", "U+H"]
-
-
-@dataclass(frozen=True)
-class Record:
-    """Base of the entry types: a flat, JSON-able value with a ``KIND``."""
-
-    KIND: ClassVar[str]
-
-    def to_content(self) -> dict[str, Any]:
-        """The value as plain JSON types (tuples become lists when serialised)."""
-        return asdict(self)
-
-    @classmethod
-    def from_content(cls, content: Mapping[str, Any]) -> Self:
-        """Inverse of :meth:`to_content`. Unknown keys are refused (``ValueError``), so that no field is lost."""
-        known = {f.name for f in fields(cls)}
-        unknown = sorted(set(content) - known)
-        if unknown:
-            raise ValueError(f"{cls.KIND} entry has unknown fields {unknown}; it was written by a newer hyposcreen")
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in content.items()})
 
 
 @dataclass(frozen=True)
@@ -450,7 +434,8 @@ class Replayed(Record):
     KIND = "replay"
     id: str
     outcome: str
-    """``identical``, ``diverged``, ``inputs_missing`` or ``inputs_changed``."""
+    """``identical``, or the first that holds of ``code_changed``, ``environment_changed``, ``within_ulp``,
+    ``within_tolerance``, ``statistic_changed``, ``decision_changed``; in older ledgers ``diverged``."""
     detail: str = ""
 
 
@@ -459,12 +444,12 @@ RECORDS: dict[str, type[Record]] = {
     for r in (
         RunOpened, ProposerOpened, Completion, BudgetSet, Proposed, Rejected, Registered, AttemptStarted, AttemptEnded,
         Tested, IterationClosed, Promoted,
-        LookOpened, LookCounted, LookResult, VerdictGiven, RunClosed, Replayed,
+        LookOpened, LookCounted, LookResult, VerdictGiven, RunClosed, Replayed, Artifact, Environment,
     )
 }  # fmt: skip
 """Entry kind → its type."""
 
-CONTEXT_KINDS = frozenset({"attempt", "attempt_ended", "replay", "completion", "budget"})
+CONTEXT_KINDS = frozenset({"attempt", "attempt_ended", "replay", "completion", "budget", "artifact", "environment"})
 """Kinds that are context only: chained by the head, left out of the content head."""
 
 
