@@ -27,8 +27,8 @@ COLUMNS: tuple[str, ...] = tuple(f.name for f in fields(Row))
 
 HEAD_COLUMNS = ("ledger_seq", "ledger_head", "ledger_content_head")
 
-_NESTED = ("spec", "views", "checks", "baselines", "companions", "proposal_source")
-_PROSE = ("claim", "rationale", "reason", "family", "annotation")
+_NESTED = ("spec", "views", "checks", "baselines", "companions", "proposal_source", "reviews")
+_PROSE = ("claim", "rationale", "reason", "family", "annotation", "invalidated")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _DTYPES = {
     **dict.fromkeys(("iteration", "k", "m", "n_genes", "n_entity", "attempts", "interval_units"), "Int64"),
@@ -45,7 +45,7 @@ _DTYPES = {
 def row_to_json(row: Row) -> dict[str, Any]:
     """A row as plain JSON types, one key a field of ``Row``, in their order; unknown values are ``None``."""
     values = {name: getattr(row, name) for name in COLUMNS}
-    return values | {"spec": dict(row.spec), "views": [dict(view) for view in row.views]}
+    return values | {"spec": dict(row.spec), "views": [dict(view) for view in row.views], "reviews": list(row.reviews)}
 
 
 def head_to_json(head: Head) -> dict[str, Any]:

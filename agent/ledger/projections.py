@@ -122,6 +122,7 @@ _PROJECTORS: Mapping[str, Callable[[Any], list[tuple[str, Row]]]] = {
     r.Replayed.KIND: _plain("replay"),
     r.Artifact.KIND: _artifact,
     r.Environment.KIND: _environment,
+    r.Reviewed.KIND: _plain("review"),
 }
 
 

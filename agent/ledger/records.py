@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 from .base import Record as Record
 from .provenance import Artifact as Artifact
 from .provenance import Environment as Environment
+from .reviews import Reviewed as Reviewed
 
 Verdict = Literal[
     "screened", "confirmed", "not_confirmed", "untestable", "invalid", "failed", "retired", "stale", "registered"
@@ -444,12 +445,14 @@ RECORDS: dict[str, type[Record]] = {
     for r in (
         RunOpened, ProposerOpened, Completion, BudgetSet, Proposed, Rejected, Registered, AttemptStarted, AttemptEnded,
         Tested, IterationClosed, Promoted,
-        LookOpened, LookCounted, LookResult, VerdictGiven, RunClosed, Replayed, Artifact, Environment,
+        LookOpened, LookCounted, LookResult, VerdictGiven, RunClosed, Replayed, Artifact, Environment, Reviewed,
     )
 }  # fmt: skip
 """Entry kind → its type."""
 
-CONTEXT_KINDS = frozenset({"attempt", "attempt_ended", "replay", "completion", "budget", "artifact", "environment"})
+CONTEXT_KINDS = frozenset(
+    {"attempt", "attempt_ended", "replay", "completion", "budget", "artifact", "environment", "review"}
+)
 """Kinds that are context only: chained by the head, left out of the content head."""
 
 
@@ -533,3 +536,9 @@ class Row:
     """Who proposed the row. Where a model's answer was unusable, the one who filled its slot."""
     proposal_source: Mapping[str, Any] = field(default_factory=dict)
     """See :attr:`Proposed.source`."""
+    reviews: tuple[Mapping[str, Any], ...] = ()
+    """What people said of the row, in order: the fields of ``Reviewed``."""
+    invalidated: str = ""
+    """Of a row that is ``stale``: who invalidated it, or the row it rests on, when and why."""
+    verdict_of_run: str = ""
+    """Of a row that is ``stale``: the verdict it had before."""

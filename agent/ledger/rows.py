@@ -11,9 +11,11 @@ from ...tests_library.multiplicity import printed_columns
 from ...tests_library.online import calibrate, lond, saffron
 from .errors import EXIT_VERIFICATION, LedgerError
 from .records import Row
-from .schema import ATTEMPT, HYPOTHESIS, LOOK_RESULT, PROMOTION, PROPOSAL, RESULT, RUN, VERDICT, VIEW_RESULT
+from .reviews import stale_rows
+from .schema import ATTEMPT, HYPOTHESIS, LOOK_RESULT, PROMOTION, PROPOSAL, RESULT, REVIEW, RUN, VERDICT, VIEW_RESULT
 
 _VIEW_COLUMNS = [VIEW_RESULT.c[n] for n in ("layer", "coordinate", "statistic", "effect", "null_mean", "z", "k")]
+_REVIEW_COLUMNS = [REVIEW.c[n] for n in ("id", "author", "act", "text", "at")]
 _PROPOSAL_COLUMNS = [PROPOSAL.c[n] for n in ("iteration", "slot", "proposer", "source")]
 _NOT_TESTED = frozenset({"untestable", "invalid", "failed"})
 _COUNTED = frozenset({"ok", "failed"})
@@ -57,6 +59,9 @@ class _Parts:
     views: Mapping[str, list[dict[str, Any]]]
     proposals: Mapping[tuple[int, int], Columns]
     """(iteration, slot) → who proposed, and from what."""
+    reviews: Mapping[str, list[dict[str, Any]]]
+    stale: Mapping[str, str]
+    """Id → why the row is no claim any more."""
 
     @classmethod
     def read(cls, connection: Connection, views: bool) -> "_Parts":
@@ -64,6 +69,8 @@ class _Parts:
             return [dict(row) for row in connection.execute(query).mappings()]
 
         started = select(ATTEMPT.c.id, func.count()).where(ATTEMPT.c.event == "started").group_by(ATTEMPT.c.id)
+        hypotheses = tuple(read(select(HYPOTHESIS).order_by(HYPOTHESIS.c.seq)))
+        said = [dict(review) for review in read(select(*_REVIEW_COLUMNS).order_by(REVIEW.c.seq))]
         by_view: dict[str, list[dict[str, Any]]] = {}
         if views:
             query = select(VIEW_RESULT.c.id, *_VIEW_COLUMNS).order_by(VIEW_RESULT.c.seq, VIEW_RESULT.c.ordinal)
@@ -73,7 +80,7 @@ class _Parts:
         return cls(
             cache_digest=connection.scalar(select(RUN.c.cache_digest)) or "",
             alpha=connection.scalar(select(RUN.c.alpha)),
-            hypotheses=tuple(read(select(HYPOTHESIS).order_by(HYPOTHESIS.c.seq))),
+            hypotheses=hypotheses,
             results={row["id"]: row for row in read(select(RESULT))},
             verdicts={row["id"]: row for row in read(select(VERDICT))},
             promoted=frozenset(connection.scalars(select(PROMOTION.c.id))),
@@ -81,7 +88,16 @@ class _Parts:
             looks={(row["id"], row["route"]): row for row in read(select(LOOK_RESULT).order_by(LOOK_RESULT.c.look))},
             views=by_view,
             proposals={(row["iteration"], row["slot"]): row for row in read(select(*_PROPOSAL_COLUMNS))},
+            reviews=_by_id(said),
+            stale=stale_rows({row["id"]: row["parent"] for row in hypotheses}, said),
         )
+
+
+def _by_id(rows: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        found.setdefault(row["id"], []).append(row)
+    return found
 
 
 def _row(hypothesis: Columns, parts: _Parts) -> Row:
@@ -95,7 +111,7 @@ def _row(hypothesis: Columns, parts: _Parts) -> Row:
     return Row(
         **{name: hypothesis[name] for name in _FROM_HYPOTHESIS},
         **(_numbers(result) | _refused(verdict)),
-        verdict=_verdict(result, verdict),
+        verdict="stale" if id_ in parts.stale else _verdict(result, verdict),
         route=route,
         q_bh=None,
         q_by=None,
@@ -112,6 +128,9 @@ def _row(hypothesis: Columns, parts: _Parts) -> Row:
         attempts=parts.attempts.get(id_, 0),
         proposer=proposal.get("proposer", ""),
         proposal_source=json.loads(proposal.get("source", "{}")),
+        reviews=tuple(parts.reviews.get(id_, ())),
+        invalidated=parts.stale.get(id_, ""),
+        verdict_of_run=_verdict(result, verdict) if id_ in parts.stale else "",
     )
 
 

@@ -17,7 +17,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 """``PRAGMA user_version``. It grows when a projection changes; an older file is rebuilt when opened for writing."""
 
 APPLICATION_ID = 0x48795363
@@ -147,6 +147,7 @@ LOOK_RESULT = _projection(
 VERDICT = _projection("verdict", _hypothesis(), _text("verdict"), _text("route"), _text("rule"), UniqueConstraint("id"))
 RUN_END = _projection("run_end", _text("counts"))
 REPLAY = _projection("replay", _hypothesis(), _text("outcome"), _text("detail"))
+REVIEW = _projection("review", _hypothesis(), _text("author"), _text("act"), _text("text"), _text("at"))
 ARTIFACT = _projection("artifact", _text("sha256"), _text("name"), _int("bytes"), UniqueConstraint("sha256"))
 ENVIRONMENT = _projection(
     "environment", _text("code", ForeignKey("artifact.sha256")), _text("inputs"), _text("packages"), _text("numerics"),
