@@ -214,6 +214,9 @@ def _read_vocab(path: Path) -> dict[str, int]:
         raise CacheError(f"{path} gives token '{wrong}' the row {vocab[wrong]!r}: rows are whole numbers from 0.")
     if len(set(vocab.values())) != len(vocab):
         raise CacheError(f"{path} gives one row to several tokens: download it again.")
+    gap = next((row for row, there in enumerate(sorted(vocab.values())) if row != there), None)
+    if gap is not None:
+        raise CacheError(f"{path} names no token for row {gap}, so it was shortened: give the model's own vocabulary.")
     if "<cls>" not in vocab:
         raise CacheError(f"{path} has no '<cls>' token, which every cell begins with: give the model's own vocabulary.")
     return vocab

@@ -233,6 +233,7 @@ def test_bad_options_are_named(tmp_path, change, says):
         ({"A": 0}, "no '<cls>' token"),
         ({"A": 0, "<cls>": 0}, "one row to several tokens"),
         ({"A": -1, "<cls>": 0}, "token 'A' the row -1"),
+        ({"A": 0, "B": 1, "<cls>": 3}, "names no token for row 2"),
     ],
 )
 def test_bad_vocabularies_are_named(tmp_path, vocab, says):
