@@ -3,7 +3,6 @@
 Results go to stdout, progress and errors to stderr. Every reading command has ``--json``.
 """
 
-import json
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -13,7 +12,9 @@ from typing import Annotated, Any
 import typer
 
 from . import __version__
+from .agent.annotation_commands import app as annotations_app
 from .agent.errors import Exit, UserError
+from .agent.record_commands import add_to as add_record
 from .embeddings_cache.commands import app as cache_app
 from .embeddings_cache.extraction_command import add_to as _add_extraction
 from .embeddings_cache.printing import say as _say
@@ -28,13 +29,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-ledger_app = typer.Typer(
-    help="Read, check and export the record of a run.", no_args_is_help=True, rich_markup_mode=None
-)
 tests_app = typer.Typer(help="The catalogue of tests.", no_args_is_help=True, rich_markup_mode=None)
-annotations_app = typer.Typer(help="Gene sets, pairs and edges.", no_args_is_help=True, rich_markup_mode=None)
 config_app = typer.Typer(help="Settings.", no_args_is_help=True, rich_markup_mode=None)
-app.add_typer(ledger_app, name="ledger")
+add_record(app)
 app.add_typer(tests_app, name="tests")
 _add_extraction(cache_app)
 app.add_typer(cache_app, name="cache")
@@ -66,6 +63,7 @@ def run(
     seed: Annotated[int | None, typer.Option(help="Seed of split, permutations and offline proposer.")] = None,
     proposer: Annotated[str | None, typer.Option(help="Who proposes: offline, openai or recorded.")] = None,
     model: Annotated[str | None, typer.Option(help="Of openai: the model's name. The key: OPENAI_API_KEY.")] = None,
+    critic: Annotated[str | None, typer.Option(help="Of openai: a model whose remarks are kept, never a gate.")] = None,
     base_url: Annotated[str | None, typer.Option(help="Of openai: address of a compatible server.")] = None,
     recording: Annotated[str | None, typer.Option(help="Of recorded: folder of the run to read answers from.")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Tokens the run may spend; 0 = no limit.")] = None,
@@ -80,6 +78,7 @@ def run(
     ] = None,
     alpha: Annotated[float | None, typer.Option(help="P(any false confirmation) of the run.")] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes; 0 = one a core.")] = None,
+    sandbox: Annotated[str | None, typer.Option(help="Boundary of workers: auto, landlock, sealed or none.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -90,9 +89,9 @@ def run(
 
     flags = {
         "iterations": iterations, "seed": seed, "proposer": proposer, "cache": cache, "annotations": annotations,
-        "per_iteration": per_iteration, "looks": looks, "alpha": alpha, "workers": workers,
-        "model": model, "base_url": base_url, "recording": recording, "max_tokens": max_tokens, "max_usd": max_usd,
-        "prices": prices,
+        "per_iteration": per_iteration, "looks": looks, "alpha": alpha, "workers": workers, "sandbox": sandbox,
+        "model": model, "critic": critic, "base_url": base_url, "recording": recording,
+        "max_tokens": max_tokens, "max_usd": max_usd, "prices": prices,
     }  # fmt: skip
     try:
         summary = run_campaign(project, flags, Progress(quiet))
@@ -140,40 +139,6 @@ def status(project: Folder = HERE, as_json: AsJson = False) -> None:
     _say(f"verdicts   {', '.join(f'{n} {v}' for v, n in facts['verdicts'].items()) or 'none yet'}")
     _say(f"head       {facts['head']['seq']}:{facts['head']['hash']}")
     return None
-
-
-@app.command()
-def replay(
-    ids: Annotated[list[str] | None, typer.Argument(help="Rows such as H0042.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Every row, the whole look and all verdicts.")] = False,
-    project: Folder = HERE,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of the numeric libraries in each worker.")] = 1,
-    workers: Annotated[int | None, typer.Option(help="Worker processes; 0 = one a core.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Execute rows again: bit-identical, or what differs (exit 3)."""
-    from .agent.progress import Progress
-    from .agent.session import replay_rows
-
-    if everything == bool(ids):
-        raise UserError("name rows such as H0042, or give --all", Exit.USAGE)
-    done = []
-    for r in replay_rows(project, ids or None, workers, threads, Progress(quiet)):
-        done.append(r)
-        if not as_json:
-            _say(
-                f"{r.id}  {r.outcome:<10} k/m = {r.k}/{r.m}  {r.statistic_hex or '-':<22} checked: {', '.join(r.checked)}"
-            )
-            for difference in r.differences:
-                _say(f"       {difference}")
-    diverged = [r.id for r in done if r.outcome != "identical"]
-    if as_json:
-        _json([vars(r) for r in done])
-    else:
-        _say(f"{len(done) - len(diverged)} of {len(done)} rows bit-identical")
-    if diverged:
-        raise UserError(f"{len(diverged)} rows diverged: {', '.join(diverged[:10])}", Exit.REPLAY_DIVERGED)
 
 
 @app.command()
@@ -235,114 +200,6 @@ def doctor(project: Folder = HERE, as_json: AsJson = False) -> None:
         raise UserError("something a run needs is broken; see the lines above", Exit.FAILURE)
 
 
-@ledger_app.command("list")
-def ledger_list(
-    project: Folder = HERE,
-    verdict: Annotated[str | None, typer.Option(help="Only rows with this verdict.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """One line, or one JSON object, a hypothesis."""
-    from .agent.ledger.export import row_to_json
-    from .agent.ledger.records import VERDICTS
-    from .agent.session import open_ledger
-
-    if verdict not in (None, *VERDICTS):
-        raise UserError(f"--verdict {verdict} is not known; the verdicts are {', '.join(VERDICTS)}", Exit.USAGE)
-    rows = [r for r in open_ledger(project).rows(views=as_json) if verdict in (None, r.verdict)]
-    if as_json:
-        return _json([row_to_json(r) for r in rows])
-    columns = ("id", "test", "annotation", "verdict", "route", "effect", "null", "k/m", "p_scan", "q_bh*", "p_adj")
-    _table(
-        columns,
-        (
-            (
-                r.id, r.test, r.annotation, r.verdict, r.route or "-", _number(r.effect), _number(r.null_mean),
-                "-" if r.m is None else f"{r.k}/{r.m}", _number(r.p_scan), _number(r.q_bh), _number(r.p_confirm_adj),
-            )
-            for r in rows
-        ),
-    )  # fmt: skip
-    _say(
-        "* exploratory: BH over all rows does not survive an adaptive proposer; claims rest on p_adj of routes U and H"
-    )
-    return None
-
-
-@ledger_app.command("show")
-def ledger_show(
-    id_: Annotated[str, typer.Argument(metavar="ID")], project: Folder = HERE, as_json: AsJson = False
-) -> None:
-    """Everything about one row."""
-    from .agent.ledger.export import row_to_json
-    from .agent.session import open_ledger
-
-    row = row_to_json(open_ledger(project).row(id_))
-    if as_json:
-        return _json(row)
-    views = row.pop("views")
-    for name, value in row.items():
-        _say(f"{name:<16} {json.dumps(value) if isinstance(value, dict) else '-' if value is None else value}")
-    _table(
-        ("layer", "coordinate", "T", "effect", "null mean", "z", "k"),
-        (
-            (
-                v["layer"],
-                v["coordinate"],
-                v["statistic"],
-                _number(v["effect"]),
-                _number(v["null_mean"]),
-                _number(v["z"]),
-                v["k"],
-            )
-            for v in sorted(views, key=lambda v: -abs(v["z"]))
-        ),
-    )
-    return None
-
-
-@ledger_app.command("verify")
-def ledger_verify(
-    project: Folder = HERE,
-    head: Annotated[str | None, typer.Option(help="A head written down earlier: HASH or SEQ:HASH.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Check the chain, the triggers and every table against a rebuild (exit 4 when anything is amiss)."""
-    from .agent.ledger.verify import verify
-    from .agent.session import ledger_path
-
-    found = verify(ledger_path(project), head)
-    if as_json:
-        _json({"ok": found.ok, "problems": list(found.problems), "head": _head(found.head), "entries": found.entries})
-    elif found.ok:
-        _say(f"ok: {found.entries} entries, head {found.head.seq}:{found.head.hash}")
-    if not found.ok:
-        raise UserError("; ".join(found.problems[:20]), Exit.LEDGER_BROKEN)
-
-
-@ledger_app.command("head")
-def ledger_head(project: Folder = HERE, as_json: AsJson = False) -> None:
-    """Where the ledger ends: write it down to catch a cut tail later."""
-    from .agent.session import open_ledger
-
-    head = open_ledger(project).head()
-    if as_json:
-        return _json(_head(head))
-    _say(f"{head.seq}:{head.hash}")
-    _say(f"content {head.content_hash}")
-    return None
-
-
-@ledger_app.command("export")
-def ledger_export(
-    output: Annotated[Path, typer.Option("--output", "-o", help="File; its ending says the format: .csv .json .jsonl")],
-    project: Folder = HERE,
-) -> None:
-    """Write every row, with the head of the ledger, to a file."""
-    from .agent.session import export_to
-
-    _say(f"wrote {export_to(project, output)}")
-
-
 @tests_app.command("list")
 def tests_list(as_json: AsJson = False) -> None:
     """Every test kind."""
@@ -366,19 +223,6 @@ def tests_show(name: str, as_json: AsJson = False) -> None:
         return _json(facts)
     for key, value in facts.items():
         _say(f"{key:<15} {value}")
-    return None
-
-
-@annotations_app.command("list")
-def annotations_list(project: Folder = HERE, as_json: AsJson = False) -> None:
-    """What may be tested here, with sizes on the whole cache and on the explore side."""
-    from .agent.session import annotation_facts
-
-    rows = annotation_facts(project)
-    if as_json:
-        return _json(rows)
-    columns = ("name", "kind", "role", "named", "usable", "explore", "source")
-    _table(columns, (tuple(r[c] for c in columns) for r in rows))
     return None
 
 
@@ -466,7 +310,3 @@ def _share(name: str, found: dict[str, Any]) -> None:
     share = found["count"] / max(1, found["worlds"])
     interval = f"95 % interval {found['ci_low']:.3f} to {found['ci_high']:.3f}"
     _say(f"{name:<44} {found['count']} of {found['worlds']} worlds = {share:.3f}, {interval}")
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"

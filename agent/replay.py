@@ -1,18 +1,20 @@
-"""Replay: execute a row of the ledger again and say bit-identical, or what differs.
+"""Replay: execute a row of the ledger again and say bit-identical, or what differs and what has changed since.
 
 A row's job is rebuilt from its registered spec and the project's inputs, never from stored intermediate values. Floats are
 compared as they are stored, which is bit for bit. A replay is appended to the ledger as context; it edits nothing.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-from ..hypotheses.canonical import canonical_json
 from . import policy
+from .divergence import Apart, Cause, apart, code_cause, differences, environment_cause, worst
 from .errors import Exit, UserError
 from .executor import Executor
 from .explore import explore
+from .fingerprint import environment, files_of, sources
+from .ledger.provenance import Artifact, Environment
 from .ledger.records import (
     LookResult,
     Promoted,
@@ -26,9 +28,10 @@ from .ledger.records import (
 )
 from .ledger.store import Ledger
 from .look import LookPlan, Tally, judge, own_numbers, plan_look
-from .orchestrator import check_inputs
 from .progress import Progress
 from .project import Project
+
+__all__ = ["Replay", "differences", "replay"]
 
 Results = dict[tuple[str, str], Record]
 """(``explore`` | ``U`` | ``H`` | ``verdict``, row id) → record."""
@@ -41,7 +44,13 @@ class Replay:
 
     id: str
     outcome: str
-    """``identical`` or ``diverged``."""
+    """See :class:`~.ledger.records.Replayed`."""
+    numbers: str
+    """How far they are apart, whatever else has changed: one of ``divergence.CLASSES``."""
+    ulps: int
+    """Largest distance of two floats, in units in the last place, where only floats differ."""
+    causes: tuple[Cause, ...]
+    """What is not as it was when the row was computed: first code, then environment."""
     k: int
     m: int
     statistic_hex: str
@@ -61,6 +70,11 @@ class Stored:
     lists: tuple[Promoted, ...]
     closed: bool
     results: Results
+    looks: tuple[policy.Look, ...]
+    environments: Mapping[str, Environment]
+    """Row id → what computed its exploration; rows of older ledgers have none."""
+    codes: Mapping[str, Mapping[str, str]]
+    """sha256 → path → source."""
 
 
 def replay(
@@ -70,14 +84,16 @@ def replay(
     executor: Executor,
     ids: Sequence[str] | None,
     progress: Progress,
+    threads: int = 1,
+    strict: bool = False,
 ) -> Iterator[Replay]:
-    """Replay ``ids``, or every row when ``None``.
+    """Replay ``ids``, or every row when ``None``; the inputs have been compared with the plan by the caller.
 
     Every row: exploration, the whole look with its adjusted p, and the verdicts. Some rows: exploration and their own
-    numbers of the look; adjusted p rest on the whole universe and are executed again only with every row. Raises
-    :class:`UserError` (exit 5) when an input is not the one the run was opened with, or a row is unknown.
+    numbers of the look; adjusted p rest on the whole universe and are executed again only with every row. With ``strict``
+    a row whose code or environment has changed is not ``identical``, even if all its bits are. Raises :class:`UserError`
+    (exit 2) when a row is unknown.
     """
-    check_inputs(project, plan)
     stored = _stored(ledger)
     chosen = [_known(stored.rows, id_) for id_ in (stored.rows if ids is None else ids)]
     chosen = [h for h in chosen if h.id in stored.tested]
@@ -89,34 +105,48 @@ def replay(
     if stored.closed:
         look = _look_whole if ids is None else _look_own
         again |= look(project, plan, executor, stored, chosen, progress)
+    _, now = environment({}, threads)
     for h in chosen:
-        yield _compared(ledger, stored, again, h.id)
+        yield _compared(ledger, plan, stored, again, h, _causes(stored, h, now), strict)
 
 
-def differences(stored: Record | None, again: Record) -> list[str]:
-    """Fields in which two records differ, as phrases; a missing stored record is a difference."""
-    if stored is None:
-        return ["the ledger holds no such result"]
-    old, new = stored.to_content(), again.to_content()
-    return [
-        f"{name} was {_short(old[name])}, is {_short(new[name])}"
-        for name in old
-        if canonical_json(old[name]) != canonical_json(new[name])
-    ]
-
-
-def _compared(ledger: Ledger, stored: Stored, again: Results, id_: str) -> Replay:
-    checked = tuple(route for route in _ROUTES if (route, id_) in again)
-    found = [
-        f"{route}: {phrase}"
-        for route in checked
-        for phrase in differences(stored.results.get((route, id_)), again[(route, id_)])
-    ]
-    outcome = "diverged" if found else "identical"
-    ledger.append(Replayed(id_, outcome, "; ".join(found)[:2000]))
-    result = again[("explore", id_)]
+def _compared(
+    ledger: Ledger,
+    plan: RunOpened,
+    stored: Stored,
+    again: Results,
+    h: Registered,
+    causes: tuple[Cause, ...],
+    strict: bool,
+) -> Replay:
+    checked = tuple(route for route in _ROUTES if (route, h.id) in again)
+    found: dict[str, Apart] = {
+        route: apart(stored.results.get((route, h.id)), again[(route, h.id)], plan, stored.looks) for route in checked
+    }
+    phrases = tuple(f"{route}: {phrase}" for route in checked for phrase in found[route].phrases)
+    most = worst(list(found.values()))
+    differs = most.numbers != "identical" or strict
+    outcome = causes[0].kind if causes and differs else most.numbers
+    ledger.append(Replayed(h.id, outcome, _detail(causes, most, phrases)[:2000]))
+    result = again[("explore", h.id)]
     assert isinstance(result, Tested)
-    return Replay(id_, outcome, result.k, result.m, result.statistic_hex, checked, tuple(found))
+    numbers = (result.k, result.m, result.statistic_hex)
+    return Replay(h.id, outcome, most.numbers, most.ulps, causes, *numbers, checked, phrases)
+
+
+def _detail(causes: Sequence[Cause], most: Apart, phrases: Sequence[str]) -> str:
+    said = [f"{cause.kind.replace('_', ' ')}: {cause.detail}" for cause in causes]
+    return "; ".join([*said, *([most.numbers.replace("_", " ")] if phrases else []), *phrases])
+
+
+def _causes(stored: Stored, h: Registered, now: Environment) -> tuple[Cause, ...]:
+    """What has changed since the row was computed: the code of its test, then the environment."""
+    before = stored.environments.get(h.id)
+    if before is None:
+        return ()
+    files = files_of(h.test)
+    code = None if before.code == now.code else code_cause(stored.codes[before.code], sources(files))
+    return tuple(cause for cause in (code, environment_cause(before, now)) if cause is not None)
 
 
 def _stored(ledger: Ledger) -> Stored:
@@ -124,13 +154,34 @@ def _stored(ledger: Ledger) -> Stored:
     results: Results = {("explore", t.id): t for t in tested.values()}
     results |= {(r.route, r.id): r for r in ledger.records(LookResult)}
     results |= {("verdict", v.id): v for v in ledger.records(VerdictGiven)}
+    lists = ledger.records(Promoted)
+    plan = ledger.run()
     return Stored(
         rows={h.id: h for h in ledger.records(Registered)},
         tested=tested,
-        lists=ledger.records(Promoted),
+        lists=lists,
         closed=bool(ledger.records(RunClosed)),
         results=results,
+        looks=policy.looks(plan, lists) if plan else (),
+        environments=_environments(ledger),
+        codes={a.sha256: json.loads(a.text()) for a in ledger.records(Artifact) if a.name == "code"},
     )
+
+
+def _environments(ledger: Ledger) -> dict[str, Environment]:
+    """Row id → the environment its result names, or else the last one recorded before it."""
+    known: dict[str, Environment] = {}
+    last: Environment | None = None
+    found: dict[str, Environment] = {}
+    for entry in ledger.entries({Environment.KIND, Tested.KIND}):
+        record = entry.record()
+        if isinstance(record, Environment):
+            last = known[record.name] = record
+        elif isinstance(record, Tested):
+            named = known.get(json.loads(entry.context).get("environment", ""), last)
+            if named is not None:
+                found[record.id] = named
+    return found
 
 
 def _known(rows: Mapping[str, Registered], id_: str) -> Registered:
@@ -197,8 +248,3 @@ def _run_scans(executor: Executor, plans: Sequence[LookPlan], progress: Progress
             tally.add(scan, outcome)
             counter.step()
     return tallies
-
-
-def _short(value: Any) -> str:
-    text = canonical_json(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

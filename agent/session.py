@@ -4,7 +4,7 @@ import os
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,11 +12,16 @@ from typing import Any, Literal
 
 from .. import __version__
 from ..embeddings_cache.importing import unmatched_remark
+from ..embeddings_cache.store import GENES
 from .audit import make_plan, run_audit, summary
+from .bundle import check_bundle, write_bundle
 from .config import CONFIG_NAME, LEDGER_NAME, PLAN_FIELDS, Config, load_config, write_config
 from .errors import Exit, UserError
 from .executor import Executor
+from .fingerprint import environment
+from .inputs import cache_files, named_inputs
 from .ledger.export import export
+from .ledger.provenance import Artifact, Environment
 from .ledger.records import (
     BudgetSet,
     Completion,
@@ -30,14 +35,14 @@ from .ledger.records import (
 )
 from .ledger.store import Ledger
 from .llm import MODELS, check_recording, find_recording, make_model_proposer, prepare, with_model
-from .orchestrator import Loop, open_run, plan_of, run
+from .orchestrator import Loop, check_inputs, open_run, plan_of, run
 from .progress import Progress
-from .project import Project, Side, open_project
+from .project import Project, open_project
 from .proposers.base import Proposer
 from .proposers.offline import OfflineProposer
 from .replay import Replay, replay
 from .sandbox.base import Limits
-from .sandbox.process import ProcessSandbox
+from .sandbox.choose import Workers, workers
 from .spending import spend_facts
 
 REPORT_NAME = "report.html"
@@ -98,11 +103,24 @@ def run_campaign(folder: Path, flags: Mapping[str, Any], progress: Progress) -> 
         plan = open_run(project, ledger)
         if not done:
             _introduce(plan, progress)
+            record_environment(project, ledger)
             limits = Limits(config.timeout_seconds, config.memory_mb << 20)
             proposer = make_proposer(config) if asking is None else make_model_proposer(asking, ledger, config.seed)
-            with Executor(config.workers, limits) as executor:
+            with confined_workers(config, progress) as made, Executor(config.workers, limits, made.make) as executor:
                 run(Loop(project, plan, ledger, executor, proposer, progress))
         return _sum_up(ledger, write_report_of(ledger, folder / REPORT_NAME), done)
+
+
+@contextmanager
+def confined_workers(config: Config, progress: Progress, threads: int = 1) -> Iterator[Workers]:
+    """Workers behind the boundary that the settings name; says so where there is none."""
+    made = workers(config.sandbox, threads)
+    if made.notice:
+        progress.say(f"note: {made.notice}; see `screen doctor`")
+    try:
+        yield made
+    finally:
+        made.close()
 
 
 def _make_folder(folder: Path) -> None:
@@ -168,13 +186,37 @@ def with_plan(
     return replace(config, **frozen, **{name: getattr(plan, name) for name in others})
 
 
+def record_environment(project: Project, ledger: Ledger) -> None:
+    """Record what computes the entries from here on, unless the ledger's last word on it says the same."""
+    genes = (project.cache.path / GENES).read_text(encoding="utf-8")
+    code, now = environment(cache_files(project.cache.path))
+    ledger.stamp = {"environment": now.name}
+    if ledger.records(Environment)[-1:] == (now,):
+        return
+    held = {a.sha256 for a in ledger.records(Artifact)}
+    texts = [a for a in (code, Artifact.of(GENES, genes)) if a.sha256 not in held]
+    ledger.append(*texts, now)
+
+
 def open_existing(folder: Path) -> tuple[Project, Ledger, RunOpened]:
-    """Project, ledger (writable) and plan of a folder that has a run; the settings are those of the plan."""
+    """Project, ledger (writable) and plan of a folder that has a run; the settings are those of the plan.
+
+    Raises :class:`.inputs.InputsDifferError` (exit 5) naming every input that is missing or is not the plan's.
+    """
     ledger = Ledger.open(folder / LEDGER_NAME)
     plan = ledger.run()
     if plan is None:
         raise UserError(f"{ledger.path} holds no run yet; start one with `screen run`")
-    return open_project(folder, with_plan(load_config(folder, {}), {}, plan, folder)), ledger, plan
+    config = with_plan(load_config(folder, {}), {}, plan, folder)
+    try:
+        project = open_project(folder, config)
+        check_inputs(project, plan)
+    except UserError as error:
+        recorded = ledger.records(Environment)
+        artifacts = {a.sha256: a for a in ledger.records(Artifact)}
+        files = recorded[-1].inputs if recorded else {}
+        raise named_inputs(folder, config, plan, files, artifacts, error) from None
+    return project, ledger, plan
 
 
 def status(folder: Path) -> dict[str, Any]:
@@ -279,19 +321,33 @@ def open_ledger(folder: Path) -> Ledger:
 
 
 def replay_rows(
-    folder: Path, ids: Sequence[str] | None, workers: int | None, threads: int, progress: Progress
+    folder: Path,
+    ids: Sequence[str] | None,
+    workers: int | None,
+    threads: int,
+    progress: Progress,
+    strict: bool = False,
 ) -> Iterator[Replay]:
-    """Replay rows of the run in ``folder``; see :func:`hyposcreen.agent.replay.replay`."""
+    """Replay rows of the run, or of the bundle, in ``folder``; see :func:`hyposcreen.agent.replay.replay`."""
+    check_bundle(folder)
     project, ledger, plan = open_existing(folder)
     limits = Limits(project.config.timeout_seconds, project.config.memory_mb << 20)
     count = project.config.workers if workers is None else workers
-    with Executor(count, limits, lambda: ProcessSandbox(threads)) as executor:
-        yield from replay(project, plan, ledger, executor, ids, progress)
+    made = confined_workers(project.config, progress, threads)
+    with made as workers, Executor(count, limits, workers.make) as executor:
+        yield from replay(project, plan, ledger, executor, ids, progress, threads, strict)
 
 
 def report_of(folder: Path, output: Path) -> Path:
     """Write the report page of the run in ``folder``."""
     return write_report_of(open_ledger(folder), output)
+
+
+def bundle_to(folder: Path, id_: str, output: Path) -> Path:
+    """Write the bundle of one row; see :mod:`.bundle`."""
+    ledger = open_ledger(folder)
+    config = with_plan(load_config(folder, {}), {}, ledger.run(), folder)
+    return write_bundle(folder, config, ledger, id_, output)
 
 
 def export_to(folder: Path, output: Path) -> Path:
@@ -308,33 +364,6 @@ def export_to(folder: Path, output: Path) -> Path:
     except OSError as error:
         raise UserError(f"{output} cannot be written ({error.strerror}); choose another place", Exit.FAILURE) from None
     return output
-
-
-def annotation_facts(folder: Path) -> list[dict[str, Any]]:
-    """Every annotation of the folder's settings: kind, role, sizes named, usable here, and on the explore side."""
-    config = load_config(folder, {})
-    if ledger_path(folder).exists():
-        config = with_plan(config, {}, open_ledger(folder).run(), folder)
-    project = open_project(folder, config)
-    return [
-        {
-            "name": a.name,
-            "kind": a.kind,
-            "role": a.role,
-            "title": a.title,
-            "named": len(a.members),
-            "usable": project.entity_size(a.name, Side.ALL),
-            "explore": project.entity_size(a.name, Side.EXPLORE),
-            "background": a.background,
-            "missing": list(project.missing[a.name]),
-            "source": a.provenance.source,
-            "version": a.provenance.version,
-            "licence": a.provenance.licence,
-            "provenance": a.provenance.type,
-            "digest": a.digest,
-        }
-        for a in project.annotations.values()
-    ]
 
 
 def audit_worlds(

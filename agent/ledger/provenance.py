@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from ...hypotheses.canonical import sha256_text
+from ...hypotheses.canonical import sha256_of, sha256_text
 from .base import Record
 
 ENCODING = "zlib+base64"
@@ -62,3 +62,8 @@ class Environment(Record):
     """Libraries of linear algebra, threads, number formats, whether kernels are compiled."""
     machine: Mapping[str, str]
     """Operating system, architecture, processor; no host name."""
+
+    @property
+    def name(self) -> str:
+        """What results call it: the start of its sha256."""
+        return sha256_of(self.to_content())[:16]

@@ -55,6 +55,8 @@ class Ledger:
         self._reader = reader
         self._timeout = timeout
         self._version = version
+        self.stamp: dict[str, Any] = {}
+        """Context that every entry written through this object carries, such as who wrote it."""
         self._read: dict[str, tuple[int, tuple[Record, ...]]] = {}
         """Kind → the last seq that was read and all records of that kind up to it."""
         self._told: tuple[Head, Counter[str]] = (GENESIS, Counter())
@@ -132,7 +134,7 @@ class Ledger:
         if reserved := {"at", "record"} & set(context or {}):
             raise LedgerError(f"context key {sorted(reserved)[0]!r} is the ledger's own; rename it")
         bodies = [_body(record) for record in records]
-        extra = dict(context or {})
+        extra = self.stamp | dict(context or {})
         canonical_text(extra, "the context")
         with transaction(writer, self.path, self._timeout) as connection:
             head = _head(connection)
@@ -211,6 +213,16 @@ class Ledger:
             _fill(connection, connection)
             connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
         self._version = SCHEMA_VERSION
+
+    def copy_to(self, path: Path) -> Head:
+        """Write every entry to a new SQLite ledger at ``path``; returns the head, which is the same there."""
+        with Ledger.create(path, self._timeout) as other, self._reading() as source:
+            with transaction(other._require_writer(), path, self._timeout) as target:
+                pages = select(ENTRY).order_by(ENTRY.c.seq).execution_options(yield_per=_PAGE)
+                for page in source.execute(pages).mappings().partitions():
+                    target.execute(insert(ENTRY), [dict(row) for row in page])
+                _fill(target, target)
+            return _head(source)
 
     def lock_runner(self) -> AbstractContextManager[None]:
         """Exclude a second runner on this ledger while the block runs; see :func:`.lock.runner_lock`."""
