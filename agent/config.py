@@ -41,10 +41,15 @@ class Config:
     """Worker processes; 0 means one a core. Results do not depend on it."""
     timeout_seconds: float = 300.0
     memory_mb: int = 4096
+    sandbox: str = "auto"
+    """The boundary around workers: ``auto`` (the strongest that holds here), the name of one, or ``none``. Results do not
+    depend on it."""
     model: str = ""
     """Of proposer ``openai``: the name the server knows the model by."""
     base_url: str = ""
     """Address of an OpenAI-compatible server; empty: OpenAI's own. The key is never a setting: ``OPENAI_API_KEY``."""
+    critic: str = ""
+    """Of proposer ``openai``: a model that remarks on every batch before it is tested; advice, never a gate. Empty: none."""
     recording: str = ""
     """Of proposer ``recorded``: the folder of the run whose answers are read again, as seen from the working folder."""
     max_tokens: int = 0

@@ -6,8 +6,9 @@ Route U or H, and nothing that was computed from a sealed label. Same ledger, sa
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from statistics import NormalDist
 from typing import Any
 
 from ..hypotheses.canonical import sha256_of
@@ -57,6 +58,8 @@ class Notes:
     """Row id → ends of the interval of its effect."""
     refused: tuple[tuple[int, str, str], ...]
     """(iteration, reason, detail) of every proposal that never became a hypothesis."""
+    detectable: Mapping[str, float] = field(default_factory=dict)
+    """Row id → minimum detectable distance from chance: 80 % power, two-sided .05 divided by the views that were scanned."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,4 +138,15 @@ def _notes(rows: Sequence[SeenRow], tested: Mapping[str, Tested], rejected: Sequ
             if t.effect_low is not None and t.effect_high is not None
         },
         refused=tuple((r.iteration, r.reason, r.detail) for r in rejected),
+        detectable={id_: detectable(t.min_effect, len(t.views)) for id_, t in mine.items() if t.min_effect > 0},
     )
+
+
+def detectable(at_one_view: float, views: int) -> float:
+    """The minimum detectable effect of a scan of ``views`` views, from that at one view: Bonferroni, so rather too large.
+
+    Four digits are kept: the quantile comes from the C library, and the digest has to be the same bytes on every machine.
+    """
+    z = NormalDist().inv_cdf
+    factor = (z(1 - 0.025 / max(1, views)) + z(0.8)) / (z(0.975) + z(0.8))
+    return float(f"{at_one_view * factor:.4g}")

@@ -10,10 +10,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 from ..prompts import quoted
+from ..tests_library.catalogue import CATALOGUE
 from .digest import Digest, Offer, SeenRow
+from .proposers.portfolio import Rules, cheap
 
 CHARACTERS_A_TOKEN = 3
-_SHARES = {"offers": 0.30, "coverage": 0.10, "strong": 0.20, "weak": 0.10, "failed": 0.10, "open": 0.20}
+_SHARES = {"offers": 0.27, "rules": 0.12, "coverage": 0.08, "strong": 0.17, "weak": 0.10, "failed": 0.09, "open": 0.17}
 """Section → share of the budget."""
 
 
@@ -25,13 +27,15 @@ def digest_text(digest: Digest, per_iteration: int, tokens: int) -> str:
         f"Left: {left} iterations with this one, {per_iteration} hypotheses each. Explored so far: {len(digest.rows)} rows. "
         "All numbers are exploratory."
     )
+    rules = Rules(digest)
     sections = (
         ("offers", "What can be tested (test: annotations with their sizes)", _offers(digest.offers)),
+        ("rules", "New families and retired directions", _rules(rules)),
         ("coverage", "Coverage, rows by family and layers", _coverage(digest)),
         ("strong", "Strongest rows", _rows(digest, strongest=True)),
         ("weak", "Weakest rows: negatives are results too", _rows(digest, strongest=False)),
         ("failed", "Not tested or refused, by reason", _failures(digest)),
-        ("open", "Combinations nobody has tested", _open(digest)),
+        ("open", "Combinations nobody has tested", _open(rules)),
     )
     room -= len(head) + sum(len(title) + 4 for _, title, _ in sections)
     parts = [head]
@@ -50,10 +54,28 @@ def _offers(offers: Sequence[Offer]) -> Iterable[str]:
     for (layers, coordinates), tests in shapes.items():
         yield f"layers {_list(layers)}; coordinates {_list(coordinates)}; for the tests {_list(tests)}"
     targets: dict[tuple[tuple[str, int], ...], list[str]] = defaultdict(list)
-    for test, mine in by_test.items():
-        targets[tuple((o.annotation, o.size) for o in mine)].append(f"{test} ({mine[0].family})")
+    for mine in by_test.values():
+        targets[tuple((o.annotation, o.size) for o in mine)].append(_marked(mine[0]))
     for entities, named in targets.items():
         yield f"annotations of {_list(named)}: " + ", ".join(f"{quoted(name)} {size}" for name, size in entities)
+
+
+def _marked(offer: Offer) -> str:
+    """``cohesion (geometry, cheap, greater)``: family, cost, and the direction of a test that can only confirm one."""
+    alternative = CATALOGUE[offer.test].alternative
+    marks = [
+        offer.family,
+        *(["cheap"] if cheap(offer.test) else []),
+        *([] if alternative == "two-sided" else [alternative]),
+    ]
+    return f"{offer.test} ({', '.join(marks)})"
+
+
+def _rules(rules: Rules) -> Iterable[str]:
+    yield f"new families, one of which every batch holds: {_list(rules.new_families) or 'none'}"
+    for gone in rules.retired.values():
+        rescue = "a rescue has failed too" if gone.closed else f"a rescue needs another test than {_list(gone.tests)}"
+        yield f"retired: {gone.family} of {quoted(gone.annotation)} by {_list(gone.negatives)}; {rescue}"
 
 
 def _coverage(digest: Digest) -> Iterable[str]:
@@ -98,14 +120,12 @@ def _refused(digest: Digest) -> Sequence[tuple[int, str, str]]:
     return digest.notes.refused if digest.notes else ()
 
 
-def _open(digest: Digest) -> Iterable[str]:
-    """By annotation, those looked at least first."""
-    seen = {(r.test, r.annotation) for r in digest.rows}
-    looks = Counter(r.annotation for r in digest.rows)
+def _open(rules: Rules) -> Iterable[str]:
+    """By annotation, those looked at least first; retired directions are left out."""
+    looks = Counter(r.annotation for r in rules.digest.rows)
     fresh: dict[str, list[str]] = defaultdict(list)
-    for o in digest.offers:
-        if (o.test, o.annotation) not in seen:
-            fresh[o.annotation].append(o.test)
+    for o in rules.fresh:
+        fresh[o.annotation].append(o.test)
     for name in sorted(fresh, key=lambda a: (looks[a], a)):
         yield f"{quoted(name)}: {', '.join(fresh[name])}"
 

@@ -19,7 +19,7 @@ from .spending import Budget, price_of, read_prices
 
 MODELS = ("openai", "recorded")
 """Proposers that ask a model, or read what one was asked before."""
-FROZEN = ("model", "answer_tokens", "digest_tokens")
+FROZEN = ("model", "critic", "answer_tokens", "digest_tokens")
 """Settings that the run's ``proposer_opened`` entry freezes."""
 
 
@@ -43,17 +43,20 @@ def prepare(config: Config, folder: Path) -> Asking:
     if not config.model:
         raise UserError("--proposer openai needs --model, the name the server knows the model by", Exit.USAGE)
     try:
-        prompts = load(folder)
+        prompts = load(folder, bool(config.critic))
     except PromptError as error:
         raise UserError(str(error)) from None
     table = read_prices(folder / config.prices) if config.prices else {}
-    prices = price_of(table, config.model)
-    if config.max_usd and prices is None:
-        where = f"{config.prices} has no prices of it" if config.prices else "--prices names no table"
-        raise UserError(f"--max-usd needs the prices of '{config.model}', and {where}; see docs/llm.md", Exit.USAGE)
+    prices = {model: p for model in (config.model, config.critic) if (p := price_of(table, model)) is not None}
+    for model in filter(None, (config.model, config.critic)):
+        if config.max_usd and model not in prices:
+            where = f"{config.prices} has no prices of it" if config.prices else "--prices names no table"
+            raise UserError(f"--max-usd needs the prices of '{model}', and {where}; see docs/llm.md", Exit.USAGE)
     resume = f"screen run --project {shlex.quote(str(folder))}"
     return Asking(
-        ProposerOpened("openai", config.model, prompts.digests, config.answer_tokens, config.digest_tokens),
+        ProposerOpened(
+            "openai", config.model, prompts.digests, config.answer_tokens, config.digest_tokens, config.critic
+        ),
         BudgetSet(config.max_tokens, config.max_usd, table),
         Budget(config.max_tokens, config.max_usd, prices, resume),
         prompts,
@@ -75,7 +78,7 @@ def make_model_proposer(asking: Asking, ledger: Ledger, seed: int) -> OpenAIProp
     if not last or canonical_json(last[0].to_content()) != canonical_json(asking.limits.to_content()):
         ledger.append(asking.limits)
     o = asking.opened
-    settings = Settings(o.model, o.answer_tokens, o.digest_tokens)
+    settings = Settings(o.model, o.answer_tokens, o.digest_tokens, o.critic)
     store = Completions(ledger, asking.recording)
     return OpenAIProposer(settings, asking.prompts, store, seed, asking.budget, asking.sender)
 
@@ -124,4 +127,4 @@ def _difference(held: ProposerOpened, fresh: ProposerOpened) -> str:
     if held.prompts != fresh.prompts:
         names = sorted(n for n in held.prompts if held.prompts[n] != fresh.prompts.get(n))
         return f"other prompts ({', '.join(names)})"
-    return ", ".join(f"{n} = {getattr(held, n)}, here {getattr(fresh, n)}" for n in FROZEN)
+    return ", ".join(f"{n} = {getattr(held, n) or 'none'}, here {getattr(fresh, n) or 'none'}" for n in FROZEN)

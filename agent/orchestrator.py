@@ -11,11 +11,10 @@ Every step is an entry of the ledger, so a run that was killed goes on where it 
 
 import signal
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
 
 from .. import __version__
 from ..hypotheses.canonical import canonical_json
@@ -133,9 +132,9 @@ def current_digest(loop: Loop, iteration: int) -> Digest:
 
 def ask(loop: Loop, digest: Digest) -> Sequence[object]:
     """The proposer's answer, as many proposals as were asked for; what it says beyond that is not read."""
-    name = loop.proposer.name
+    name, places = loop.proposer.name, loop.plan.per_iteration
     try:
-        return list(islice(loop.proposer.propose(digest, loop.plan.per_iteration) or (), loop.plan.per_iteration))
+        return list(_up_to(places, loop.proposer.propose(digest, places) or ()))
     except (UserError, LedgerError):
         raise
     except Exception as error:  # whatever a proposer does, the run must stay resumable and say who failed
@@ -156,6 +155,9 @@ def register(loop: Loop, iteration: int, digest: Digest, proposals: Sequence[obj
         said = answer if isinstance(answer, Said) else Said(answer, loop.proposer.name)
         proposal = said.proposal
         entries.append(Proposed(iteration, slot, said.by, digest.sha256, as_said(proposal), dict(said.source)))
+        if said.refusal is not None:
+            entries.append(Rejected(iteration, slot, said.refusal.reason, prose(said.refusal.detail)))
+            continue
         fault = malformed(proposal)
         if fault is not None:
             entries.append(Rejected(iteration, slot, "malformed", fault))
@@ -323,6 +325,15 @@ def _registration(
         move=prose(proposal.move, 40),
         parent=proposal.parent if proposal.parent in parents else None,
     )
+
+
+def _up_to(places: int, answers: Iterable[object]) -> Iterator[object]:
+    """As many answers as there are places; those that the proposer itself refused take none."""
+    for answer in answers if places else ():
+        yield answer
+        places -= not (isinstance(answer, Said) and answer.refusal is not None)
+        if not places:
+            return
 
 
 def _difference(old: object, new: object) -> str:

@@ -3,7 +3,7 @@
 import math
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,27 +50,29 @@ class Budget:
 
     max_tokens: int = 0
     max_usd: float = 0.0
-    prices: Prices | None = None
+    prices: Mapping[str, Prices] = field(default_factory=dict)
+    """Model → its prices; a model without any costs no money."""
     resume: str = "screen run"
     """The command that goes on with the run."""
 
-    def charge(self, request: str, reply: Any) -> tuple[int, float | None]:
+    def charge(self, model: str, request: str, reply: Any) -> tuple[int, float | None]:
         """Tokens and dollars of one attempt. Without a count, an answer or a silence is estimated; a refusal costs nothing."""
         prompt, completion = reply.tokens_prompt, reply.tokens_completion
         if prompt is None or completion is None:
             costs = reply.text is not None or reply.kind in {"timeout", "oversized"}
             prompt = prompt if prompt is not None else estimate(request) if costs else 0
             completion = completion if completion is not None else estimate(reply.text or "")
-        usd = None if self.prices is None else self.prices.of(prompt, completion, reply.tokens_cached or 0)
+        prices = self.prices.get(model)
+        usd = None if prices is None else prices.of(prompt, completion, reply.tokens_cached or 0)
         return prompt + completion, usd
 
-    def check(self, spent: "Spent", request: str, answer_tokens: int) -> None:
+    def check(self, spent: "Spent", model: str, request: str, answer_tokens: int) -> None:
         """Stop (exit 6) before a call that could cross a limit: its prompt as estimated, and the longest answer."""
         prompt = estimate(request)
         if self.max_tokens and spent.charged_tokens + prompt + answer_tokens > self.max_tokens:
             self._stop(f"{spent.charged_tokens} of {self.max_tokens} tokens", "--max-tokens", str(2 * self.max_tokens))
-        if self.max_usd and self.prices is not None:
-            most = self.prices.of(prompt, answer_tokens)
+        if self.max_usd and model in self.prices:
+            most = self.prices[model].of(prompt, answer_tokens)
             if spent.charged_usd + most > self.max_usd:
                 self._stop(f"${spent.charged_usd:.4f} of ${self.max_usd:g}", "--max-usd", f"{2 * self.max_usd:g}")
 

@@ -14,6 +14,8 @@ from typing import Any
 
 HERE = Path(__file__).parent
 NAMES = ("system", "propose", "repair")
+CRITIC = ("critic", "criticise")
+"""Only of a run that has a critic."""
 SUFFIX = ".md.j2"
 
 
@@ -54,10 +56,13 @@ class Prompts:
             ) from error
 
 
-def load(project: Path | None = None) -> Prompts:
-    """The templates in force in the folder ``project``. Raises :class:`PromptError` naming a file that cannot be read."""
+def load(project: Path | None = None, critic: bool = False) -> Prompts:
+    """The templates in force in the folder ``project``, with those of a critic if there is one.
+
+    Raises :class:`PromptError` naming a file that cannot be read.
+    """
     texts = {}
-    for name in NAMES:
+    for name in NAMES + CRITIC * critic:
         own = None if project is None else project / "prompts" / f"{name}{SUFFIX}"
         path = own if own is not None and own.exists() else HERE / f"{name}{SUFFIX}"
         try:

@@ -41,7 +41,9 @@ def _proposal(record: r.Proposed) -> list[tuple[str, Row]]:
 
 
 def _proposer_opened(record: r.ProposerOpened) -> list[tuple[str, Row]]:
-    return [("proposer", _values(record) | _as_json(record, "prompts"))]
+    row = _values(record) | _as_json(record, "prompts")
+    del row["critic"]  # in the entry, and with every row it remarked on
+    return [("proposer", row)]
 
 
 def _budget(record: r.BudgetSet) -> list[tuple[str, Row]]:

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from .base import Record as Record
-from .provenance import Artifact as Artifact
-from .provenance import Environment as Environment
-from .reviews import Reviewed as Reviewed
+from .base import Record as Record  # noqa: PLC0414 - the records are read from here
+from .provenance import Artifact as Artifact  # noqa: PLC0414 - the records are read from here
+from .provenance import Environment as Environment  # noqa: PLC0414 - the records are read from here
+from .reviews import Reviewed as Reviewed  # noqa: PLC0414 - the records are read from here
 
 Verdict = Literal[
     "screened", "confirmed", "not_confirmed", "untestable", "invalid", "failed", "retired", "stale", "registered"
@@ -81,8 +81,9 @@ class Proposed(Record):
     proposal: Mapping[str, Any]
     """The untrusted proposal as given."""
     source: Mapping[str, Any] = field(default_factory=dict)
-    """Of a language model: ``model``, ``prompts`` (digest), ``request_sha256``, ``response_sha256``. Where another proposer
-    filled the slot: ``filled_for`` and ``reason``. Empty for a proposer without either, and then left out of the content."""
+    """Of a language model: ``model``, ``prompts`` (digest), ``request_sha256``, ``response_sha256``, ``bet`` (safe, risky or
+    cheap), and ``critic`` where one remarked. Where another proposer filled the slot: ``filled_for`` and ``reason``. Empty for
+    a proposer without either, and then left out of the content."""
 
     def to_content(self) -> dict[str, Any]:
         """See :meth:`Record.to_content`."""
@@ -106,6 +107,15 @@ class ProposerOpened(Record):
     """Most tokens an answer may have."""
     digest_tokens: int
     """Size of the digest's text, in tokens of three characters."""
+    critic: str = ""
+    """The model that remarks on proposals. Empty for a run without one, and then left out of the content."""
+
+    def to_content(self) -> dict[str, Any]:
+        """See :meth:`Record.to_content`."""
+        content = super().to_content()
+        if not content["critic"]:
+            del content["critic"]
+        return content
 
 
 @dataclass(frozen=True)
@@ -119,7 +129,7 @@ class Completion(Record):
     KIND = "completion"
     iteration: int
     turn: str
-    """``propose`` or ``repair``."""
+    """``propose``, ``repair`` or ``critic``."""
     attempt: int
     """1, 2 … within the turn."""
     request_sha256: str
@@ -181,7 +191,8 @@ class Rejected(Record):
     iteration: int
     slot: int
     reason: str
-    """``malformed``, ``duplicate``, ``outside_grammar`` …"""
+    """``malformed``, ``duplicate``, ``outside_grammar``; of a model's answer also ``surplus`` and the rules of a batch, which
+    ``agent/proposers/portfolio.py`` names."""
     detail: str
     """One sentence that names the value and the mend."""
     duplicate_of: str | None = None

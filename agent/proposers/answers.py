@@ -5,21 +5,24 @@ from what the digest offers. Many servers ignore a schema, so every answer is re
 """
 
 import json
-import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from ...hypotheses.grammar import DIRECTIONS
 from ...hypotheses.spec import Proposal
 from ..digest import Digest, Offer
 from ..untrusted import prose
+from .base import Refusal
+from .portfolio import BETS, MOVES, Candidate, Rules
 
-MOVES = ("cover", "transfer", "refine", "rescue")
 MAX_ERRORS = 20
 """Errors that are told to the model."""
-_FIELDS = tuple(f.name for f in fields(Proposal))
+MAX_KEPT = 1000
+"""Characters of a refused hypothesis that its rejection keeps; the whole answer stands in the completion."""
+_PROPOSAL = tuple(f.name for f in fields(Proposal))
+_FIELDS = (*_PROPOSAL, "bet")
 _PROSE = ("claim", "rationale")
 _FENCE = re.compile(r"```[a-zA-Z]*\s*\n(.*?)```", re.DOTALL)
 
@@ -31,10 +34,12 @@ Said = tuple[str, str, str, str]
 class Reading:
     """What was read of one answer."""
 
-    good: tuple[Proposal, ...]
-    """Proposals that can be said, at most as many as were asked for."""
+    good: tuple[Candidate, ...]
+    """Hypotheses that can be said and keep the rules, at most as many as were asked for."""
+    refused: tuple[tuple[str, Refusal], ...]
+    """What cannot, as it was said (cut to size), with the reason."""
     errors: tuple[str, ...]
-    """One sentence each; empty if the answer is as it was asked for."""
+    """One sentence each, for the model; empty if the answer is as it was asked for."""
     is_json: bool
 
 
@@ -47,6 +52,7 @@ def schema(digest: Digest) -> dict[str, Any]:
         "coordinates": _unique(c for o in digest.offers for c in o.coordinates),
         "direction": list(DIRECTIONS),
         "move": list(MOVES),
+        "bet": list(BETS),
     }
     properties: dict[str, Any] = {}
     for name in _FIELDS:
@@ -63,28 +69,39 @@ def schema(digest: Digest) -> dict[str, Any]:
     }
 
 
-def read(text: str, digest: Digest, count: int) -> Reading:
+def read(text: str, rules: Rules, count: int) -> Reading:
     """Read ``text`` as an answer of ``count`` hypotheses. Never raises, whatever the text is."""
-    found = _json_in(text)
+    found = json_in(text)
     if found is None:
-        return Reading((), ("the answer holds no JSON object",), False)
+        return Reading((), (), ("the answer holds no JSON object",), False)
     items = found.get("hypotheses")
     if not isinstance(items, list):
-        return Reading((), ('the object has no list "hypotheses"',), True)
-    offers = {(o.test, o.annotation): o for o in digest.offers}
-    said: dict[Said, str] = {(r.test, r.annotation, r.layers, r.coordinates): r.id for r in digest.rows}
+        return Reading((), (), ('the object has no list "hypotheses"',), True)
+    offers = {(o.test, o.annotation): o for o in rules.digest.offers}
+    said: dict[Said, str] = {(r.test, r.annotation, r.layers, r.coordinates): r.id for r in rules.digest.rows}
+    refused: list[tuple[str, Refusal]] = []
+    places: dict[Candidate, int] = {}
     errors: list[str] = []
-    good: list[Proposal] = []
     for number, item in enumerate(items[:count], start=1):
         wrong = _wrong(item, offers, said)
-        errors += [f"hypothesis {number}: {w}" for w in wrong]
-        if not wrong:
-            proposal = _proposal(item)
-            said[sentence(proposal)] = f"hypothesis {number}"
-            good.append(proposal)
+        candidate = None if wrong else _candidate(item)
+        if candidate is not None and (fault := rules.fault(candidate)) is not None:
+            wrong = [fault]
+        if wrong or candidate is None:
+            refused.append((_kept(item), Refusal(wrong[0].reason, "; ".join(w.detail for w in wrong))))
+            errors += [f"hypothesis {number}: {w.detail}" for w in wrong]
+        else:
+            said[sentence(candidate.proposal)] = f"hypothesis {number}"
+            places[candidate] = number
+    good, against = rules.batch(list(places), count)
+    errors += [f"hypothesis {places[c]}: {why.detail}" for c, why in against]
+    refused += [(refused_as(c), why) for c, why in against]
     if len(items) < count:
         errors.append(f"the list holds {len(items)} of the {count} hypotheses that were asked for")
-    return Reading(tuple(good), tuple(errors[:MAX_ERRORS]), True)
+    if len(items) > count:
+        many = f"the answer holds {len(items)} hypotheses and {count} were asked for; the others were not read"
+        refused.append((f"{len(items) - count} more", Refusal("surplus", many)))
+    return Reading(tuple(good), tuple(refused), tuple(errors[:MAX_ERRORS]), True)
 
 
 def sentence(p: Proposal) -> Said:
@@ -92,7 +109,12 @@ def sentence(p: Proposal) -> Said:
     return p.test, p.annotation, p.layers, p.coordinates
 
 
-def _json_in(text: str) -> dict[str, Any] | None:
+def refused_as(candidate: Candidate) -> str:
+    """What is kept of a faultless hypothesis that a quota refused."""
+    return _kept(asdict(candidate.proposal) | {"bet": candidate.bet})
+
+
+def json_in(text: str) -> dict[str, Any] | None:
     """The JSON object of an answer: the text itself, what stands in a fence, or from the first brace to the last."""
     candidates = [text, *_FENCE.findall(text)[:4]]
     first, last = text.find("{"), text.rfind("}")
@@ -108,45 +130,57 @@ def _json_in(text: str) -> dict[str, Any] | None:
     return None
 
 
-def _wrong(item: object, offers: Mapping[tuple[str, str], Offer], said: Mapping[Said, str]) -> list[str]:
-    if not isinstance(item, dict):
-        return ["it is not an object"]
-    if unknown := sorted(prose(str(k), 40) for k in item.keys() - set(_FIELDS)):
-        return [f"it has keys that are not known: {', '.join(unknown[:5])}"]
-    if missing := [name for name in _FIELDS if item.get(name) is None and name != "parent"]:
-        return [f"{', '.join(missing)} is missing or null"]
-    if wrong := [n for n in _FIELDS if n != "prior" and item.get(n) is not None and not isinstance(item[n], str)]:
-        return [f"{', '.join(wrong)} must be text"]
-    prior = item["prior"]
-    if isinstance(prior, bool) or not isinstance(prior, int | float) or not (math.isfinite(prior) and 0 <= prior <= 1):
-        return ["prior must be a number from 0 to 1"]
-    errors = []
-    for name, choices in (("direction", DIRECTIONS), ("move", MOVES)):
-        if item[name] not in choices:
-            errors.append(f"{name} is {_short(item[name])}; it must be one of {', '.join(choices)}")
-    return errors + _unsayable(item, offers, said)
-
-
-def _unsayable(item: Mapping[str, Any], offers: Mapping[tuple[str, str], Offer], said: Mapping[Said, str]) -> list[str]:
-    offer = offers.get((item["test"], item["annotation"]))
-    if offer is None:
-        return [f"test {_short(item['test'])} is not offered for the annotation {_short(item['annotation'])}"]
-    errors = [
-        f"{name} is {_short(item[name])}; {item['test']} has {', '.join(choices)}"
-        for name, choices in (("layers", offer.layers), ("coordinates", offer.coordinates))
+def _wrong(item: object, offers: Mapping[tuple[str, str], Offer], said: Mapping[Said, str]) -> list[Refusal]:
+    """What of ``item`` is not as the schema has it; every field is looked at before any is used."""
+    if (fault := _misshapen(item)) is not None or not isinstance(item, dict):
+        return [Refusal("malformed", fault or "")]
+    wrong = [
+        f"{name} is {_short(item[name])}; it must be one of {', '.join(choices)}"
+        for name, choices in (("direction", DIRECTIONS), ("move", MOVES), ("bet", BETS))
         if item[name] not in choices
     ]
-    key = (item["test"], item["annotation"], item["layers"], item["coordinates"])
-    if not errors and key in said:
-        errors.append(f"it asks what {said[key]} asks")
-    return errors
+    offer = offers.get((item["test"], item["annotation"]))
+    if offer is None:
+        wrong.append(f"test {_short(item['test'])} is not offered for the annotation {_short(item['annotation'])}")
+    else:
+        wrong += [
+            f"{name} is {_short(item[name])}; {item['test']} has {', '.join(choices)}"
+            for name, choices in (("layers", offer.layers), ("coordinates", offer.coordinates))
+            if item[name] not in choices
+        ]
+    if wrong:
+        return [Refusal("outside_grammar", w) for w in wrong]
+    twin = said.get((item["test"], item["annotation"], item["layers"], item["coordinates"]))
+    return [] if twin is None else [Refusal("duplicate", f"it asks what {twin} asks")]
 
 
-def _proposal(item: Mapping[str, Any]) -> Proposal:
+def _misshapen(item: object) -> str | None:
+    if not isinstance(item, dict):
+        return "it is not an object"
+    if unknown := sorted(prose(str(k), 40) for k in item.keys() - set(_FIELDS)):
+        return f"it has keys that are not known: {', '.join(unknown[:5])}"
+    if missing := [name for name in _FIELDS if item.get(name) is None and name != "parent"]:
+        return f"{', '.join(missing)} is missing or null"
+    if wrong := [n for n in _FIELDS if n != "prior" and item.get(n) is not None and not isinstance(item[n], str)]:
+        return f"{', '.join(wrong)} must be text"
+    prior = item["prior"]
+    if isinstance(prior, bool) or not isinstance(prior, int | float) or not 0 <= prior <= 1:
+        return "prior must be a number from 0 to 1"
+    return None
+
+
+def _candidate(item: Mapping[str, Any]) -> Candidate:
     values: dict[str, Any] = {
-        name: item.get(name) if name == "prior" else _cut(name, item.get(name)) for name in _FIELDS
+        name: item.get(name) if name == "prior" else _cut(name, item.get(name)) for name in _PROPOSAL
     }
-    return Proposal(**values)
+    return Candidate(Proposal(**values), item["bet"])
+
+
+def _kept(item: object) -> str:
+    try:
+        return json.dumps(item, sort_keys=True)[:MAX_KEPT]
+    except ValueError:  # an integer of thousands of digits has no text
+        return f"<{type(item).__name__}>"
 
 
 def _cut(name: str, value: str | None) -> str | None:

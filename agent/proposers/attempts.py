@@ -4,6 +4,7 @@ The ``openai`` package sends; its own retries are off. The body is read here, up
 answer anything. What comes back is a value: no exception of the package, and no key, leaves this file.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -26,6 +27,10 @@ RETRIED = frozenset({"empty", "transport_error", "timeout", "rate_limited", "ser
 DEFAULT_URL = "https://api.openai.com/v1"
 KEY_NAME = "OPENAI_API_KEY"
 MAX_BYTES = 4 << 20
+CHARACTERS_A_TOKEN, SHORT_TEXT = 16, 1 << 15
+"""An answer is read, and kept whole, up to so many characters for each token it may have; a short one always."""
+MAX_EXCERPT = 2000
+"""Characters that are kept of a longer one."""
 _RATE, _SERVER = 429, 500
 _AGAIN: dict[int, Kind] = {_RATE: "rate_limited", 408: "timeout", 409: "server_error"}
 _FORM = frozenset({400, 415, 422, 501})
@@ -135,6 +140,16 @@ class OpenAISender:
 
     def _header(self, value: str | None) -> str | None:
         return None if value is None else self._clean(value)[:200]
+
+
+def bounded(reply: Reply, answer_tokens: int) -> Reply:
+    """``reply``, or what is kept of a text that no answer of ``answer_tokens`` tokens can be: the ledger must not swell."""
+    most = max(SHORT_TEXT, CHARACTERS_A_TOKEN * answer_tokens)
+    if reply.text is None or len(reply.text) <= most:
+        return reply
+    sha256 = hashlib.sha256(reply.text.encode()).hexdigest()
+    detail = f"the answer has {len(reply.text)} characters, and {answer_tokens} tokens were asked for; its sha256 is {sha256}"
+    return replace(reply, kind="oversized", detail=detail, text=reply.text[:MAX_EXCERPT])
 
 
 def server_name(url: str) -> str:

@@ -9,6 +9,14 @@ from ..digest import Digest
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """Why something a proposer said never becomes a hypothesis: a type, and one sentence that names the mend."""
+
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True)
 class Said:
     """A proposal with its origin, from a proposer that lets another fill its slots. Made by our code, never by a model."""
 
@@ -18,6 +26,8 @@ class Said:
     """Who said it."""
     source: Mapping[str, Any] = field(default_factory=dict)
     """See :attr:`~hyposcreen.agent.ledger.records.Proposed.source`."""
+    refusal: Refusal | None = None
+    """Set where the proposer's own rules refused it: it is recorded with its reason, and takes no slot of the iteration."""
 
 
 class Proposer(Protocol):
@@ -34,5 +44,5 @@ class Proposer(Protocol):
         ...
 
     def propose(self, digest: Digest, count: int) -> Sequence[Proposal | Said]:
-        """Up to ``count`` proposals for the iteration of ``digest``."""
+        """Up to ``count`` proposals for the iteration of ``digest``; before them, at most so many that were refused."""
         ...

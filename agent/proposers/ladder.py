@@ -54,18 +54,18 @@ def first_rung(server: str) -> Rung:
     return Rung(limit=LIMITS[1]) if urlsplit(server).hostname == "api.openai.com" else Rung()
 
 
-def rung_of(server: str, earlier: Iterable[Completion]) -> Rung:
-    """The rung that ``server`` is on after the attempts recorded so far. A run has one model, so the server is the key."""
+def rung_of(server: str, earlier: Iterable[Completion], critic: bool = False) -> Rung:
+    """The rung of ``server`` after the attempts recorded so far. A run has one model that proposes and one that criticises."""
     rung = first_rung(server)
     for c in earlier:
-        if c.server == server:
+        if c.server == server and (c.turn == "critic") == critic:
             rung = rung.after(c.outcome, c.detail)
     return rung
 
 
-def response_format(form: str, schema: dict[str, Any]) -> dict[str, Any]:
+def response_format(form: str, schema: dict[str, Any], name: str = "hypotheses") -> dict[str, Any]:
     """The part of a request that asks for ``form``; empty for the last rung."""
     if form == "json_schema":
-        named = {"name": "hypotheses", "strict": True, "schema": schema}
+        named = {"name": name, "strict": True, "schema": schema}
         return {"response_format": {"type": "json_schema", "json_schema": named}}
     return {"response_format": {"type": "json_object"}} if form == "json_object" else {}

@@ -132,7 +132,9 @@ class _State:
         return self._bounds[arm]
 
     def _narrower(self, row: SeenRow) -> Iterable[Proposal]:
-        offer = next(o for o in self._offers if (o.test, o.annotation) == (row.test, row.annotation))
+        offer = next((o for o in self._offers if (o.test, o.annotation) == (row.test, row.annotation)), None)
+        if offer is None:  # asked earlier, and not offered now
+            return
         layer, _, coordinate = row.best_view.partition("·")
         choices = [(layer, "all"), ("all", coordinate), (layer, coordinate)]
         direction = "greater" if row.effect >= row.null_mean else "less"

@@ -1,17 +1,18 @@
 """A language model as proposer, over any OpenAI-compatible server.
 
-    prompt → attempts, with retries → read → one repair turn → what is still missing comes from the offline proposer
+    prompt → attempts, with retries → read → one repair turn → what is still missing comes from the offline proposer → remarks
 
 Every attempt is recorded before anything is made of it. The model sees the text of the digest and nothing else; of its answer
-only fields that were compared with the offers become proposals, and the loop checks those again. What is filled by the offline
-proposer says so in its row. Given the same answers, a run is the same, bit for bit: waiting, retries and clocks are context.
+only fields that were compared with the offers become proposals, and the loop checks those again. What the rules of a batch refuse
+is recorded with its reason. What the offline proposer fills says so in its row. A critic, where one is asked, only remarks.
+Given the same answers, a run is the same, bit for bit: waiting, retries and clocks are context.
 """
 
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ...hypotheses.canonical import canonical_json, sha256_of, sha256_text
@@ -22,12 +23,15 @@ from ..digest_text import digest_text
 from ..errors import Exit, UserError
 from ..ledger.records import Completion
 from ..spending import Budget
-from .answers import Reading, read, schema, sentence
-from .attempts import RETRIED, Reply, Sender
+from . import critic
+from .answers import Reading, read, refused_as, schema
+from .attempts import RETRIED, Reply, Sender, bounded
 from .base import Said
 from .completions import Completions
+from .filling import fill
 from .ladder import Rung, response_format, rung_of
 from .offline import OfflineProposer
+from .portfolio import Candidate, Rules
 
 MAX_ATTEMPTS = 5
 """Attempts of one turn at a server that is silent, busy or broken."""
@@ -49,6 +53,31 @@ class Settings:
     model: str
     answer_tokens: int
     digest_tokens: int
+    critic: str = ""
+    """The model that remarks on proposals; empty: none."""
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """What a turn asks, and how its answer is judged."""
+
+    turn: str
+    """``propose``, ``repair`` or ``critic``."""
+    iteration: int
+    model: str
+    messages: list[dict[str, str]]
+    schema: dict[str, Any]
+    name: str
+    """Of the schema."""
+    judge: Callable[[str], tuple[str, str]]
+    """Text → outcome and detail."""
+    parent: str | None = None
+    """Of a repair: the request that it mends."""
+
+    @property
+    def criticises(self) -> bool:
+        """Whether it is the critic that is asked."""
+        return self.turn == "critic"
 
 
 @dataclass(frozen=True)
@@ -84,7 +113,8 @@ class OpenAIProposer:
         self._budget = budget
         self._sender = sender
         self._silent = 0
-        self._rung = Rung()
+        self._rungs = {False: Rung(), True: Rung()}
+        """Of the model that proposes, and of the critic."""
         self._sent: Counter[str] = Counter()
 
     def propose(self, digest: Digest, count: int) -> Sequence[Said]:
@@ -92,20 +122,23 @@ class OpenAIProposer:
         if not digest.offers:
             return []
         self._recall(digest.iteration)
+        rules = Rules(digest)
         messages = self._messages(digest, count)
-        turn = self._ask(digest, count, "propose", messages, None)
-        said = [Said(p, self.name, turn.source) for p in turn.reading.good]
+        turn = self._propose(rules, count, "propose", messages, None)
+        turns = [turn]
         if turn.outcome in _MENDED:
-            first, turn = turn, self._ask(digest, count, "repair", self._mending(messages, turn, count), turn)
-            said = _together(turn, first, count, self.name)
-        self._listen(turn)
-        return [*said, *self._filled(digest, count, said, turn)]
+            turns.insert(0, self._propose(rules, count, "repair", self._mending(messages, turn, count), turn))
+        self._listen(turns[0])
+        said, refused = self._together(turns, rules, count)
+        said += self._filled(rules, count, said, turns[0])
+        return [*refused, *(self._criticised(digest, count, said) if self._settings.critic else said)]
 
     def _recall(self, iteration: int) -> None:
         """The state at the start of ``iteration``, from the record: the same in a run that was never interrupted."""
         earlier = self._store.before(iteration)
         self._sent = Counter(c.request_sha256 for c in earlier if c.outcome != "denied")
-        self._rung = rung_of(self._server(iteration), earlier)
+        server = self._server(iteration)
+        self._rungs = {critic: rung_of(server, earlier, critic) for critic in (False, True)}
 
     def _server(self, iteration: int) -> str:
         return self._store.server(iteration) if self._sender is None else self._sender.server
@@ -129,72 +162,76 @@ class OpenAIProposer:
         except PromptError as error:
             raise UserError(str(error)) from None
 
-    def _ask(self, digest: Digest, count: int, turn: str, messages: list[dict[str, str]], mends: Turn | None) -> Turn:
+    def _propose(self, rules: Rules, count: int, turn: str, messages: list[dict[str, str]], mends: Turn | None) -> Turn:
+        parent = None if mends is None else mends.source["request_sha256"]
+        o = self._settings
+        done = self._ask(
+            Question(
+                turn, rules.digest.iteration, o.model, messages, schema(rules.digest), "hypotheses",
+                lambda text: _judged(text, rules, count), parent,
+            )
+        )  # fmt: skip
+        text = done.response or ""
+        reading = read(text, rules, count) if done.outcome in _READ else Reading((), (), (), False)
+        return Turn(done.outcome, reading, text, self._source(done, o.model))
+
+    def _ask(self, q: Question) -> Completion:
         """One turn: attempts until there is an answer, the retries are used up, or the run has to stop."""
         attempt = failures = 0
         while True:
             attempt += 1
-            rung = self._rung
-            request = self._request(digest, messages, rung)
+            rung = self._rungs[q.criticises]
+            request = self._request(q, rung)
             body = canonical_json(request)
             sha256 = sha256_text(body)
             done = self._store.find(sha256, self._sent[sha256])
             live = done is None
             if done is None:
-                parent = None if mends is None else mends.source["request_sha256"]
-                done = self._send(digest, count, (turn, attempt, parent), request, body, rung)
+                done = self._send(q, attempt, request, body, rung)
             if done.outcome == "denied":
-                raise _denial(done, self._settings.model)
+                raise _denial(done, q.model)
             self._sent[sha256] += 1
-            self._rung = rung.after(done.outcome, done.detail)
+            self._rungs[q.criticises] = rung.after(done.outcome, done.detail)
             if done.outcome == "unsupported":
                 continue  # the rung has changed, and the ladder ends
             failures += done.outcome in RETRIED
             if done.outcome in RETRIED and failures < MAX_ATTEMPTS:
                 if live:
-                    self._wait(digest.iteration, turn, attempt)
+                    self._wait(q.iteration, q.turn, attempt)
                 continue
-            return self._turn(done, digest, count)
+            return done
 
-    def _request(self, digest: Digest, messages: list[dict[str, str]], rung: Rung) -> dict[str, Any]:
+    def _request(self, q: Question, rung: Rung) -> dict[str, Any]:
         return {
-            "model": self._settings.model,
-            "messages": messages,
+            "model": q.model,
+            "messages": q.messages,
             rung.limit: self._settings.answer_tokens,
-            **response_format(rung.form, schema(digest)),
+            **response_format(rung.form, q.schema, q.name),
         }
 
-    def _send(
-        self,
-        digest: Digest,
-        count: int,
-        place: tuple[str, int, str | None],
-        request: dict[str, Any],
-        body: str,
-        rung: Rung,
-    ) -> Completion:
+    def _send(self, q: Question, attempt: int, request: dict[str, Any], body: str, rung: Rung) -> Completion:
         """One attempt on the wire, recorded."""
         sha256 = sha256_text(body)
-        turn, attempt, parent = place
         if self._sender is None:
             raise UserError(
-                f"the recording holds no answer to request {sha256} (iteration {digest.iteration}, {turn}, attempt {attempt}); "
+                f"the recording holds no answer to request {sha256} (iteration {q.iteration}, {q.turn}, attempt {attempt}); "
                 "it was made with other inputs, settings, prompts or another version of hyposcreen, or it ended here"
             )
-        self._budget.check(self._store.spent(), body, self._settings.answer_tokens)
-        reply = self._sender.send(request)
-        self._retry_after = reply.retry_after
-        outcome, detail = _judged(reply, digest, count, rung)
-        tokens, usd = self._budget.charge(body, reply)
+        self._budget.check(self._store.spent(), q.model, body, self._settings.answer_tokens)
+        sent = self._sender.send(request)
+        self._retry_after = sent.retry_after
+        reply = bounded(sent, self._settings.answer_tokens)
+        outcome, detail = q.judge(reply.text or "") if reply.kind == "ok" else _ended(reply, rung)
+        tokens, usd = self._budget.charge(q.model, body, sent)
         occurrence = self._sent[sha256]
         completion = Completion(
-            iteration=digest.iteration, turn=turn, attempt=attempt, request_sha256=sha256, occurrence=occurrence,
+            iteration=q.iteration, turn=q.turn, attempt=attempt, request_sha256=sha256, occurrence=occurrence,
             request="" if occurrence else body, rung=rung.form, outcome=outcome, detail=detail, status=reply.status,
             response=reply.text, model=reply.model, fingerprint=reply.fingerprint, request_id=reply.request_id,
             finish_reason=reply.finish_reason, tokens_prompt=reply.tokens_prompt,
             tokens_completion=reply.tokens_completion, tokens_cached=reply.tokens_cached,
             tokens_reasoning=reply.tokens_reasoning, charged_tokens=tokens, charged_usd=usd, seconds=reply.seconds,
-            parent=parent, server=self._sender.server,
+            parent=q.parent, server=self._sender.server,
         )  # fmt: skip
         self._store.add(completion)
         return completion
@@ -208,16 +245,13 @@ class OpenAIProposer:
         pause = BASE_SECONDS * 2 ** (attempt - 1) * (0.5 + 0.5 * share)
         _pause(min(CAP_SECONDS, max(pause, self._retry_after or 0.0)))
 
-    def _turn(self, done: Completion, digest: Digest, count: int) -> Turn:
-        text = done.response or ""
-        reading = read(text, digest, count) if done.outcome in _READ else Reading((), (), False)
-        source = {
-            "model": done.model or self._settings.model,
+    def _source(self, done: Completion, model: str) -> dict[str, Any]:
+        return {
+            "model": done.model or model,
             "prompts": sha256_of(self._prompts.digests),
             "request_sha256": done.request_sha256,
-            "response_sha256": sha256_text(text) if done.response is not None else "",
+            "response_sha256": sha256_text(done.response) if done.response is not None else "",
         }
-        return Turn(done.outcome, reading, text, source)
 
     def _listen(self, turn: Turn) -> None:
         """Stop a run whose model has not been heard for a while."""
@@ -229,37 +263,59 @@ class OpenAIProposer:
                 Exit.FAILURE,
             )
 
-    def _filled(self, digest: Digest, count: int, said: Sequence[Said], turn: Turn) -> list[Said]:
+    def _together(self, turns: Sequence[Turn], rules: Rules, count: int) -> tuple[list[Said], list[Said]]:
+        """(said, refused): what is good in the last answer, then what was good in the first and is not in the last one."""
+        found: dict[tuple[str, str], tuple[Candidate, Turn]] = {}
+        for turn in turns:
+            for c in turn.reading.good:
+                found.setdefault(c.combination, (c, turn))
+        kept, against = rules.batch([c for c, _ in found.values()], count)
+        refused = [
+            Said(text, self.name, turn.source, why) for turn in reversed(turns) for text, why in turn.reading.refused
+        ]
+        refused += [Said(refused_as(c), self.name, found[c.combination][1].source, why) for c, why in against]
+        said = [Said(c.proposal, self.name, found[c.combination][1].source | {"bet": c.bet}) for c in kept]
+        return said, refused
+
+    def _filled(self, rules: Rules, count: int, said: Sequence[Said], turn: Turn) -> list[Said]:
         """Proposals of the offline proposer for the slots the model left empty."""
-        missing = count - len(said)
-        if missing <= 0:
-            return []
-        taken = {sentence(s.proposal) for s in said if isinstance(s.proposal, Proposal)}
-        offline = OfflineProposer(self._seed)
-        fresh = [p for p in offline.propose(digest, count + len(taken)) if sentence(p) not in taken]
+        mine = [s.proposal for s in said if isinstance(s.proposal, Proposal)]
         source = turn.source | {"filled_for": self.name, "reason": turn.outcome}
-        return [Said(p, offline.name, source) for p in fresh[:missing]]
+        return [Said(p, OfflineProposer.name, source) for p in fill(self._seed, rules, mine, count)]
+
+    def _criticised(self, digest: Digest, count: int, said: Sequence[Said]) -> list[Said]:
+        """The same proposals, each with what the critic remarked on it, if it did."""
+        proposals = [s.proposal for s in said if isinstance(s.proposal, Proposal)]
+        if not proposals:
+            return list(said)
+        text = digest_text(digest, count, self._settings.digest_tokens)
+        user = self._render("criticise", hypotheses=critic.told(proposals), digest=text)
+        messages = [{"role": "system", "content": self._render("critic")}, {"role": "user", "content": user}]
+        model = self._settings.critic
+        judge = critic.judged
+        done = self._ask(Question("critic", digest.iteration, model, messages, critic.SCHEMA, "remarks", judge))
+        found = critic.remarks(done.response or "", len(proposals)) if done.outcome in _READ else None
+        source = self._source(done, model)
+        del source["prompts"]  # the row's own, which include the critic's
+        return [
+            replace(s, source={**s.source, "critic": {**source, **found[place]}}) if found and place in found else s
+            for place, s in enumerate(said)
+        ]
 
 
-def _judged(reply: Reply, digest: Digest, count: int, rung: Rung) -> tuple[str, str]:
-    """Outcome and detail of a reply, once its text was read."""
-    if reply.kind == "ok":
-        reading = read(reply.text or "", digest, count)
-        if not reading.is_json:
-            return "invalid_json", reading.errors[0]
-        return ("invalid_schema", "; ".join(reading.errors)[:2000]) if reading.errors else ("ok", "")
+def _judged(text: str, rules: Rules, count: int) -> tuple[str, str]:
+    """Outcome and detail of an answer that arrived."""
+    reading = read(text, rules, count)
+    if not reading.is_json:
+        return "invalid_json", reading.errors[0]
+    return ("invalid_schema", "; ".join(reading.errors)[:2000]) if reading.errors else ("ok", "")
+
+
+def _ended(reply: Reply, rung: Rung) -> tuple[str, str]:
+    """Outcome and detail of an attempt without an answer that can be read."""
     if reply.kind == "unsupported" and rung.below(reply.detail) is None:
         return "denied", reply.detail
     return reply.kind, reply.detail
-
-
-def _together(mended: Turn, first: Turn, count: int, name: str) -> list[Said]:
-    """What is good in the mended answer, then what was good in the first and is not in the mended one."""
-    out: dict[tuple[str, str, str, str], Said] = {}
-    for turn in (mended, first):
-        for p in turn.reading.good:
-            out.setdefault(sentence(p), Said(p, name, turn.source))
-    return list(out.values())[:count]
 
 
 def _denial(done: Completion, model: str) -> UserError:

@@ -135,7 +135,10 @@ def asked_for(body: dict[str, Any]) -> tuple[int, int]:
 
 
 def sensible(body: dict[str, Any], start: int | None = None) -> str:
-    """A good answer: combinations that the prompt lists as untested, a different place in the list each iteration."""
+    """A good answer: combinations that the prompt lists as untested, a different place in the list each iteration.
+
+    It keeps the rules of a batch as the prompt states them: a new family, and one safe, one risky and one cheap bet.
+    """
     iteration, count = asked_for(body)
     text = next(m["content"] for m in body["messages"] if m["role"] == "user")
     section = text.partition("## Combinations nobody has tested\n")[2]
@@ -145,14 +148,22 @@ def sensible(body: dict[str, Any], start: int | None = None) -> str:
         for test in tests.split(", ")
         if test.isidentifier()
     ]
-    first = (iteration * 7 if start is None else start) % max(1, len(fresh))
-    chosen = (fresh[first:] + fresh[:first])[:count]
-    return json.dumps({"hypotheses": [hypothesis(test, name) for test, name in chosen]})
+    marks = {test: said.split(", ") for test, said in re.findall(r"(\w+) \((\w+(?:, \w+)*)\)", text)}
+    new = re.findall(r"new families, one of which every batch holds: (.*)", text)[0].split(", ")
+    place = (iteration * 7 if start is None else start) % max(1, len(fresh))
+    fresh = fresh[place:] + fresh[:place]
+    first = [f for f in fresh if f[0] in marks and marks[f[0]][0] in new][:1]
+    second = [f for f in fresh if "cheap" in marks.get(f[0], ()) and f not in first][:1]
+    chosen = [*first, *second, *(f for f in fresh if f not in (*first, *second))][:count]
+    cheap = (second or [f for f in first if "cheap" in marks[f[0]]] or [None])[0]
+    others = [f for f in chosen if f != cheap]
+    bets = dict.fromkeys(others, ("risky", 0.2)) | dict.fromkeys(others[:1], ("safe", 0.6)) | {cheap: ("cheap", 0.4)}
+    return json.dumps({"hypotheses": [hypothesis(*f, bet=bets[f][0], prior=bets[f][1]) for f in chosen]})
 
 
 def hypothesis(test: str, annotation: str, **changes: Any) -> dict[str, Any]:
     """One item of an answer."""
     return {
         "test": test, "annotation": annotation, "layers": "all", "coordinates": "all", "claim": f"{annotation}: {test}",
-        "prior": 0.25, "direction": "either", "rationale": "untested so far", "move": "cover", "parent": None,
+        "prior": 0.25, "direction": "either", "rationale": "untested so far", "move": "cover", "parent": None, "bet": "safe",
     } | changes  # fmt: skip

@@ -13,6 +13,7 @@ from hyposcreen.agent.proposers.answers import read, schema
 from hyposcreen.agent.proposers.attempts import MAX_BYTES, OpenAISender, server_name
 from hyposcreen.agent.proposers.completions import Completions
 from hyposcreen.agent.proposers.openai_chat import MAX_ATTEMPTS, SILENT_ITERATIONS, OpenAIProposer, Settings
+from hyposcreen.agent.proposers.portfolio import Rules
 from hyposcreen.agent.sandbox.process import worker_environment
 from hyposcreen.agent.spending import Budget, Prices, spend_facts
 from hyposcreen.prompts import load
@@ -101,7 +102,10 @@ def test_each_fault_has_its_outcome_and_the_slots_are_filled(
             ledger.append(RUN)
             waiting[:] = acts
             asked = OpenAIProposer(Settings("m", 500, 2000), load(), Completions(ledger), 1, Budget(), sender)
-            said = asked.propose(digest(), 2)
+            answered = asked.propose(digest(), 2)
+            said = [s for s in answered if s.refusal is None]
+            refused = [s.refusal.reason for s in answered if s.refusal is not None]
+            assert refused == ["outside_grammar"] * 2 * ("one of two" in name), name
             assert outcomes(ledger) == expected, name
             assert [s.by for s in said] == ["openai"] * from_model + ["offline"] * (2 - from_model), name
             assert len({(s.proposal.test, s.proposal.annotation, s.proposal.layers) for s in said}) == 2, name
@@ -194,7 +198,7 @@ def test_no_key_and_no_address_is_one_sentence(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize("kind", ["tokens", "dollars"])
 def test_a_budget_is_never_crossed_and_stops_with_six(ledger: Ledger, server: Any, kind: str) -> None:
     prices = Prices(prompt=10.0, completion=20.0, cached=5.0)
-    budget = Budget(max_tokens=6000) if kind == "tokens" else Budget(max_usd=0.06, prices=prices)
+    budget = Budget(max_tokens=6000) if kind == "tokens" else Budget(max_usd=0.06, prices={"m": prices})
     with server.Scripted(lambda number, body: server.completion(two(server))) as scripted:
         asked = proposer(ledger, scripted.url, budget)
         with pytest.raises(UserError, match="Go on with: screen run") as stopped:
@@ -238,30 +242,32 @@ def hostile(server: Any) -> dict[str, str]:
 
 def test_a_hostile_answer_becomes_errors_and_never_a_proposal(server: Any) -> None:
     for name, text in hostile(server).items():
-        reading = read(text, digest(), 2)
+        reading = read(text, Rules(digest()), 2)
         assert reading.good == (), name
         assert reading.errors and all(e.isprintable() and len(e) < 2500 for e in reading.errors), name
 
 
 def test_ten_thousand_hypotheses_are_two_and_a_repetition_is_named(server: Any) -> None:
     items = [server.hypothesis(o.test, o.annotation, layers=q) for o in OFFERS for q in VIEWS]
-    many = read(json.dumps({"hypotheses": items * 220}), digest(), 2)
+    asked = [items[0] | {"bet": "cheap"}, *items[4:5], *items * 220]
+    many = read(json.dumps({"hypotheses": asked}), Rules(digest()), 2)
     assert len(many.good) == 2 and not many.errors
-    same = read(json.dumps({"hypotheses": [items[0], items[0]]}), digest(), 2)
+    ((_, surplus),) = many.refused
+    assert surplus.reason == "surplus" and str(len(asked)) in surplus.detail
+    same = read(json.dumps({"hypotheses": [items[0], items[0]]}), Rules(digest()), 2)
     assert len(same.good) == 1 and "hypothesis 2: it asks what hypothesis 1 asks" in same.errors
     row = SeenRow("H0001", "cohesion", "geometry", "t_cells", "all", "all", "ok", 0.1, 1.0, 0.5, "L0·cosine", None)
-    told = read(json.dumps({"hypotheses": items[:1]}), digest(2, (row,)), 1)
+    told = read(json.dumps({"hypotheses": items[:1]}), Rules(digest(2, (row,))), 1)
     assert told.good == () and "H0001" in told.errors[0]
 
 
 def test_prose_of_a_model_is_cut_and_printable(server: Any) -> None:
     nasty = "\x1b[31mred\x00\u202e\ud83d" + "y" * 1_000_000
     reading = read(
-        json.dumps({"hypotheses": [server.hypothesis("cohesion", "t_cells", claim=nasty, parent=nasty)]}), digest(), 1
+        json.dumps({"hypotheses": [server.hypothesis("cohesion", "t_cells", claim=nasty)]}), Rules(digest()), 1
     )
-    (proposal,) = reading.good
-    assert proposal.claim.isprintable() and len(proposal.claim) <= 2000 and proposal.parent is not None
-    assert len(proposal.parent) <= 200
+    (proposal,) = (c.proposal for c in reading.good)
+    assert proposal.claim.isprintable() and len(proposal.claim) <= 2000
 
 
 def test_the_schema_is_flat_and_every_field_required_and_nullable() -> None:

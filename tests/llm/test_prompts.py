@@ -30,9 +30,13 @@ def row(n: int, p: float, annotation: str = "set_0", status: str = "ok") -> Seen
 
 
 def full(rows: int = 6) -> Digest:
-    seen = (*(row(i, i / 100, f"set_{i % 3}") for i in range(1, rows)), row(rows, 1.0, status="invalid"))
-    notes = Notes({f"H{rows:04d}": "three genes"}, {"H0001": (1.2, 1.8)}, ((1, "outside_grammar", "test is 'y'"),))
-    return Digest(4, 9, offers(), seen, notes)
+    negative = (row(rows + 1, 0.6, "set_3"), row(rows + 2, 0.7, "set_3"))  # they retire geometry of set_3
+    seen = (*(row(i, i / 100, f"set_{i % 3}") for i in range(1, rows)), row(rows, 1.0, status="invalid"), *negative)
+    notes = Notes(
+        {f"H{rows:04d}": "three genes"}, {"H0001": (1.2, 1.8)}, ((1, "outside_grammar", "test is 'y'"),),
+        {r.id: 0.5 for r in negative},
+    )  # fmt: skip
+    return Digest(4, 9, offers(4), seen, notes)
 
 
 @pytest.mark.parametrize(
