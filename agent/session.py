@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -253,25 +252,10 @@ def status(folder: Path) -> dict[str, Any]:
 
 def write_report_of(ledger: Ledger, path: Path) -> Path:
     """Write the report page of a ledger to ``path``."""
-    from .report.audits import read_audits
-    from .report.model import ReportData
     from .report.render import write_report
+    from .report.source import report_data
 
-    head, rows = ledger.snapshot()
-    promoted = tuple(id_ for p in ledger.records(Promoted) for id_ in p.hypotheses)
-    write_report(
-        ReportData(
-            run=ledger.run(),
-            rows=rows,
-            rejections=ledger.rejections(),
-            head=head,
-            promoted=promoted,
-            complete=bool(ledger.records(RunClosed)),
-            generated=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-            audit=read_audits(Path(ledger.path).parent),
-        ),
-        path,
-    )
+    write_report(report_data(ledger), path)
     return path
 
 

@@ -6,12 +6,14 @@ Everything here is pure. Floats are rounded to six significant digits for displa
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from ...tests_library.nulls import NULLS, OWN_NULLS, null_model
 from ...tests_library.uncertainty import MISSING
 from ..ledger.records import Head, Rejected, Row, RunOpened
 from .audits import AuditLine
+from .drawn import sketch_of, source_of
 from .encode import Packer, column, float_column, id_column, prose_column, short_digest, significant, spec_columns
 
 VERDICTS: Mapping[str, str] = {
@@ -37,7 +39,8 @@ ROLES: Mapping[str, str] = {
 _AS_GIVEN = (
     "iteration", "family", "test", "annotation", "role", "verdict", "route", "effect_unit",
     "best_view", "m", "n_genes", "n_entity", "null", "direction", "parent", "proposer_move",
-    "cache_digest", "attempts", "interval_level", "interval_method", "interval_units", "interval_missing",
+    "proposer", "invalidated", "cache_digest", "attempts", "interval_level", "interval_method", "interval_units",
+    "interval_missing",
 )  # fmt: skip
 _PROSE = ("claim", "rationale", "reason")
 _ROUNDED = ("effect", "null_mean", "effect_low", "effect_high", "q_bh", "q_by", "p_holm", "prior", "min_effect")
@@ -67,6 +70,8 @@ class ReportData:
     """When the report was made, as it shall be printed. The only part that two reports of one ledger differ in."""
     audit: tuple[AuditLine, ...] = ()
     """What audits of this project found, one line a plan; empty without an ``audit.jsonl``."""
+    sketches: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Id → null → its distribution in a few numbers (:mod:`hyposcreen.tests_library.sketch`); rows of older ledgers have none."""
 
 
 def page_json(data: ReportData) -> dict[str, Any]:
@@ -84,6 +89,11 @@ def page_json(data: ReportData) -> dict[str, Any]:
         columns["k"] = column([row.k for row in data.rows])  # else it is what p_scan is made of
     columns["spec_sha256"] = column([short_digest(row.spec_sha256[:SHORT]) for row in data.rows])
     columns |= _beside(data.rows)
+    columns["sketches"] = column([sketch_of(row, data.sketches.get(row.id, {})) for row in data.rows])
+    columns["source"] = column([source_of(row) for row in data.rows])
+    columns["reviews"] = column(
+        [[[r["at"], r["author"], r["act"], r["text"]] for r in row.reviews] for row in data.rows]
+    )
     columns["promoted"] = column([int(row.promoted) for row in data.rows])
     columns["views"] = column([packer.pack(row.views, row.best_view) for row in data.rows])
     return {
@@ -99,8 +109,15 @@ def page_json(data: ReportData) -> dict[str, Any]:
         },
         "verdicts": dict(VERDICTS),
         "roles": dict(ROLES),
+        "printed": sorted(_printed_only({null for row in data.rows for null in row.companions})),
         "start": default_row(data.rows),
     }
+
+
+def _printed_only(nulls: set[str]) -> set[str]:
+    """Nulls that are printed and decide nothing."""
+    known = NULLS | OWN_NULLS
+    return {name for name in nulls if name in known and not null_model(name).decides}
 
 
 def _beside(rows: Sequence[Row]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The overview in words: what is confirmed at which error rate, what is only explored, and what to worry about."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +45,7 @@ def overview(data: ReportData) -> Overview:
         headline=_headline(data),
         error_rate=_error_rate(data),
         explored=_explored(data, verdicts),
-        warnings=_warnings(negative, verdicts),
+        warnings=_warnings(negative, verdicts, data.rows),
         notices=_notices(data),
         counts=_labels(verdicts),
         positive=controls(data, "positive_control"),
@@ -74,6 +74,11 @@ def confirmed_rows(data: ReportData) -> tuple[Row, ...]:
         )
 
     return tuple(sorted((row for row in data.rows if row.verdict == "confirmed"), key=rank))
+
+
+def remarks(rows: Sequence[Row]) -> tuple[Mapping[str, Any], ...]:
+    """What people said, latest first."""
+    return tuple(sorted((r for row in rows for r in row.reviews), key=lambda r: str(r["at"]), reverse=True))
 
 
 def facts(data: ReportData) -> tuple[tuple[str, str], ...]:
@@ -175,7 +180,7 @@ def _distinct(data: ReportData) -> str:
     )
 
 
-def _warnings(negative: Controls, verdicts: Mapping[str, int]) -> tuple[str, ...]:
+def _warnings(negative: Controls, verdicts: Mapping[str, int], rows: Sequence[Row]) -> tuple[str, ...]:
     out = []
     if negative.confirmed:
         out.append(
@@ -185,10 +190,19 @@ def _warnings(negative: Controls, verdicts: Mapping[str, int]) -> tuple[str, ...
             "is explained."
         )
     if verdicts.get("stale"):
+        were = sum(row.verdict_of_run == "confirmed" for row in rows)
+        lost = f"; {were:,} of them had been confirmed" if were else ""
         out.append(
-            f"{plural(verdicts['stale'], 'stale row')}: what such a row rests on was invalidated. It is no claim any more."
+            f"{plural(verdicts['stale'], 'row')} no claim any more{lost}: a person invalidated "
+            f"{_some(_struck(rows)) or 'what they rest on'}, and whatever descends from such a row is stale with it."
         )
     return tuple(out)
+
+
+def _struck(rows: Sequence[Row]) -> tuple[str, ...]:
+    """Rows that were invalidated themselves: the last word of people on them says so."""
+    last = {row.id: [r["act"] for r in row.reviews if r["act"] in {"invalidate", "reinstate"}][-1:] for row in rows}
+    return tuple(id_ for id_, acts in last.items() if acts == ["invalidate"])
 
 
 def _notices(data: ReportData) -> tuple[str, ...]:

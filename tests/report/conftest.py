@@ -72,6 +72,13 @@ def _views(draw: random.Random, test: str, shift: float) -> list[dict[str, Any]]
     return out
 
 
+def _sketch(draw: random.Random) -> dict[str, Any]:
+    """A null distribution as a worker describes it."""
+    low, high = draw.uniform(-1, 1), draw.uniform(3, 5)
+    counts = [int(400 * math.exp(-((i - 6) ** 2) / 18) * draw.uniform(0.9, 1.1)) for i in range(20)]
+    return {"low": round(low, 4), "high": round(high, 4), "observed": round(draw.uniform(-1, 9), 4), "counts": counts}
+
+
 COVARIATES = ("expression", "detection", "other annotations", "other degree")
 NULLS = ("gene_label", "stratified", "family_block")
 
@@ -144,10 +151,21 @@ def make_row(number: int, draw: random.Random, **changes: Any) -> Row:
         "rationale": f"{entity} is not yet covered by {test} (z ≈ {draw.uniform(0, 4):.1f} before); {_prose(draw, 12)}.",
         "reason": "", "min_effect": draw.uniform(0.02, 0.1), "statistic_hex": float(best["z"]).hex(), "spec": spec,
         "spec_sha256": hashlib.sha256(f"{number}".encode()).hexdigest(), "cache_digest": "c" * 64,
-        "views": tuple(views), "attempts": 1,
+        "views": tuple(views), "attempts": 1, **_said_by(draw),
         **_beside(draw, test, entity, k, best["effect"], {"effective_dimension": 2.0}.get(test, 0.04)),
     }  # fmt: skip
     return Row(**values | changes)
+
+
+def _said_by(draw: random.Random) -> dict[str, Any]:
+    """Who proposed a row: a model, or the offline proposer for it."""
+    digests = {f"{name}_sha256": hashlib.sha256(draw.randbytes(8)).hexdigest() for name in ("request", "response")}
+    if draw.random() < 0.85:
+        return {"proposer": "openai", "proposal_source": {"model": "a-model", "prompts": "a" * 64, **digests}}
+    return {
+        "proposer": "offline",
+        "proposal_source": {"filled_for": "openai", "reason": "the answer held 2 of 3 proposals"},
+    }
 
 
 _NUMBERS = (
@@ -199,6 +217,7 @@ def make_data(n: int = 189, seed: int = 1, complete: bool = True, **changes: Any
         "complete": complete,
         "generated": "2026-03-01 12:00 UTC",
     }  # fmt: skip
+    values["sketches"] = {row.id: {null: _sketch(draw) for null in row.companions} for row in rows if row.companions}
     return ReportData(**values | changes)
 
 

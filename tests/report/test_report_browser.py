@@ -15,6 +15,7 @@ webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not in
 
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
+from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
@@ -51,10 +52,15 @@ def open_page(driver: Any, tmp_path: Path) -> Open:
         driver.get_log("browser")
         driver.get_log("performance")
         driver.get(path.as_uri())
-        assert driver.execute_script("return document.documentElement.dataset.ready") is not None
-        return driver
+        return ready(driver)
 
     return opened
+
+
+def ready(page: Any) -> Any:
+    """The page, once its data are unpacked and it is drawn."""
+    WebDriverWait(page, 20).until(lambda p: p.execute_script("return document.documentElement.dataset.ready"))
+    return page
 
 
 def texts(page: Any, name: str) -> list[str]:
@@ -171,6 +177,8 @@ def test_a_row_opens_with_its_lineage_and_replay_command(open_page: Open, data_o
     detail = WebDriverText(page, "td.detail")
     assert f"screen replay {child.id}" in detail
     assert child.rationale in detail
+    click(page, "td.detail summary")
+    detail = WebDriverText(page, "td.detail")
     assert child.spec_sha256[:16] in detail
     assert child.spec["annotation_digest"] in detail
     assert f"refines {child.parent}" in detail
@@ -212,6 +220,99 @@ def test_a_row_shows_interval_nulls_balance_notes_and_baselines(open_page: Open,
     assert page.get_log("browser") == []
 
 
+def test_a_row_draws_its_null_distributions_and_its_effect_over_layers(open_page: Open, data_of: Make) -> None:
+    data = data_of(60)
+    page = open_page(data)
+    row = next(r for r in data.rows if r.companions and r.test == "cohesion")
+    page.execute_script(f"location.hash = '{row.id}'")
+    detail = WebDriverText(page, "td.detail")
+    plots = page.find_elements(By.CSS_SELECTOR, ".nulls figure")
+    assert len(plots) == len(row.companions)
+    assert f"observed {data.sketches[row.id][row.null]['observed']:.3g}".replace("-", "−") in plots[0].text
+    for name, found in row.companions.items():
+        labels = [svg.get_attribute("aria-label") for svg in page.find_elements(By.CSS_SELECTOR, ".nulls svg")]
+        assert any(f"{name}: {found['k']:,} of {found['m']:,} draws reach" in label for label in labels)
+    drawn = page.find_elements(By.CSS_SELECTOR, ".nulls .main .bar")[0].get_attribute("d")
+    assert drawn.count("M") == sum(n > 0 for n in data.sketches[row.id][row.null]["counts"])
+    dots = page.find_elements(By.CSS_SELECTOR, "td.detail .stem")
+    assert len(dots) == len({v["layer"] for v in row.views})
+    assert "Effect − null mean" in detail
+    assert page.get_log("browser") == []
+
+
+def test_a_row_says_who_proposed_it_and_what_people_said(open_page: Open, data_of: Make) -> None:
+    data = data_of(60)
+    filled = next(i for i, r in enumerate(data.rows) if r.proposal_source.get("filled_for"))
+    asked = next(i for i, r in enumerate(data.rows) if r.proposal_source.get("model"))
+    said = {
+        "id": "",
+        "author": "Ada",
+        "act": "doubt",
+        "text": "<i>why</i> this layer?",
+        "at": "2026-03-02T10:00:00+00:00",
+    }
+    rows = list(data.rows)
+    rows[asked] = dataclasses.replace(rows[asked], reviews=(said,))
+    page = open_page(dataclasses.replace(data, rows=tuple(rows)))
+    page.execute_script(f"location.hash = '{rows[filled].id}'")
+    text = WebDriverText(page, "td.detail")
+    assert "offline, filling a slot that openai left open" in text
+    assert "the answer held 2 of 3 proposals" in text
+    click(page, ".twist[aria-expanded=true]")
+    page.execute_script(f"location.hash = '{rows[asked].id}'")
+    text = WebDriverText(page, "td.detail")
+    assert "a-model" in text
+    assert rows[asked].proposal_source["response_sha256"][:12] in text
+    assert "Ada: doubt. <i>why</i> this layer? 2026-03-02 10:00 UTC" in text
+    assert {"openai", "offline"} <= set(page.find_element(By.ID, "f-proposer").text.replace("(", "").split())
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_words_contrast_with_what_they_stand_on(open_page: Open, data_of: Make, theme: str) -> None:
+    """WCAG AA: 4.5 to 1 for text of every colour the page uses."""
+    page = open_page(data_of(60))
+    page.execute_script("document.documentElement.classList.toggle('dark', arguments[0] === 'dark')", theme)
+    ratios = page.execute_script("""
+        const style = getComputedStyle(document.documentElement);
+        const light = (name) => {
+          const probe = document.body.appendChild(document.createElement('i'));
+          probe.style.color = style.getPropertyValue(name);
+          const rgb = getComputedStyle(probe).color.match(/[\\d.]+/g).slice(0, 3).map((c) => c / 255);
+          probe.remove();
+          const [r, g, b] = rgb.map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
+          return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+        };
+        const out = {};
+        for (const ink of ['--ink', '--muted', '--accent', '--warn', '--confirmed', '--not_confirmed', '--stale'])
+          for (const ground of ['--bg', '--card', '--soft']) {
+            const [a, b] = [light(ink), light(ground)].sort((x, y) => y - x);
+            out[ink + ' on ' + ground] = (a + 0.05) / (b + 0.05);
+          }
+        return out;""")
+    assert {pair: round(ratio, 2) for pair, ratio in ratios.items() if ratio < 4.5} == {}
+
+
+def test_every_field_button_and_picture_has_a_name_and_headings_do_not_skip(open_page: Open, data_of: Make) -> None:
+    page = open_page(data_of(30))
+    click(page, "#rows .twist")
+    nameless = page.execute_script("""
+        const said = (n) => n.getAttribute('aria-label') || n.getAttribute('aria-labelledby') || n.textContent.trim();
+        const named = (n) => said(n) || n.closest('label');
+        const wanted = [...document.querySelectorAll('button, input, select, nav, section, [role=img], [role=region]')];
+        return wanted.filter((n) => !named(n)).map((n) => n.outerHTML.slice(0, 80));""")
+    assert nameless == []
+    levels = page.execute_script(
+        "return [...document.querySelectorAll('h1,h2,h3,h4')].map((h) => Number(h.tagName[1]))"
+    )
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    ids = page.execute_script("return [...document.querySelectorAll('[id]')].map((n) => n.id)")
+    assert len(ids) == len(set(ids))
+    for tag in ("main", "nav", "header", "h1"):
+        assert page.find_elements(By.TAG_NAME, tag)
+    assert page.find_element(By.TAG_NAME, "html").get_attribute("lang") == "en"
+
+
 @pytest.mark.parametrize("value", [0.0, -0.0, 3.25, -1.5, 1e-310, 1e300, 0.1, -(2.0**-1022)])
 def test_the_page_spells_a_double_as_the_ledger_does(
     open_page: Open, data_of: Make, row_of: Make, value: float
@@ -242,6 +343,7 @@ def test_the_theme_follows_the_system_and_toggles(open_page: Open, data_of: Make
     scheme = [{"name": "prefers-color-scheme", "value": "dark"}]
     page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
     page.refresh()
+    ready(page)
     assert page.execute_script(dark)
     page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
@@ -269,6 +371,7 @@ def test_the_page_never_scrolls_sideways(open_page: Open, data_of: Make, width: 
     metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
     page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     page.refresh()
+    ready(page)
     assert page.execute_script("return document.documentElement.scrollWidth") <= width
     page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import zlib
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from hyposcreen.agent.report import ReportData, ReportError, render_report, write_report
+from hyposcreen.agent.report import ReportData, ReportError, render, render_report, write_report
 from hyposcreen.agent.report.audits import AuditLine
 
 Make = Callable[..., Any]
@@ -70,7 +71,7 @@ def test_only_our_scripts_may_run_and_nothing_may_be_requested(data_of: Make) ->
     policy = next(a["content"] for t, a in page.elements if a.get("http-equiv") == "Content-Security-Policy")
     assert policy is not None
     assert policy.startswith("default-src 'none'; script-src 'sha256-")
-    code = [text for attributes, text in page.scripts if attributes.get("type") != "application/json"]
+    code = [text for attributes, text in page.scripts if attributes.get("id") != "data"]
     assert len(code) == 2
     for text in code:
         digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
@@ -84,9 +85,9 @@ def test_hostile_prose_is_inert(data_of: Make) -> None:
     assert not [attributes for tag, attributes in page.elements if tag == "img"]
     assert "{{ 7*7 }}" in page.text
     assert len(page.scripts) == 3
-    payload = next(text for attributes, text in page.scripts if attributes.get("type") == "application/json")
-    assert not set("<>&\u2028\u2029") & set(payload)
-    loaded = json.loads(payload)
+    payload = next(text for attributes, text in page.scripts if attributes.get("id") == "data")
+    assert re.fullmatch(r"[A-Za-z0-9+/=]+", payload)
+    loaded = json.loads(zlib.decompress(base64.b64decode(payload), -15))
     assert HOSTILE in json.dumps(loaded, ensure_ascii=False).replace('\\"', '"')
 
 
@@ -120,7 +121,7 @@ def test_what_a_reader_needs_is_in_the_text(data_of: Make) -> None:
 
 def test_the_audit_panel_is_there_when_there_is_an_audit(data_of: Make) -> None:
     data = data_of(5)
-    assert "Audit:" not in render_report(data)
+    assert "No audit of this project yet" in Page(render_report(data)).text
     good = AuditLine("null", "greedy", 63, 0.05, "c" * 64, 200, 37_800, 4, 0.00548, 0.0504)
     bad = AuditLine("confounded", "offline", None, 0.05, "d" * 64, 20, 600, 9, 0.231, 0.685)
     page = Page(render_report(dataclasses.replace(data, audit=(good, bad))))
@@ -134,12 +135,44 @@ def test_the_audit_panel_is_there_when_there_is_an_audit(data_of: Make) -> None:
     assert len(loud) == 1, "an interval that lies above alpha is shown as what it is"
 
 
+def test_an_invalidated_claim_is_said_above_everything_and_no_longer_claimed(data_of: Make) -> None:
+    data = data_of()
+    at = next(i for i, row in enumerate(data.rows) if row.verdict == "confirmed" and row.role == "claim")
+    said = {
+        "id": data.rows[at].id,
+        "author": "Ada",
+        "act": "invalidate",
+        "text": "a <b>wrong</b> list",
+        "at": "2026-03-02T10:00:00+00:00",
+    }
+    struck = dataclasses.replace(
+        data.rows[at], verdict="stale", verdict_of_run="confirmed", reviews=(said,), invalidated="invalidated by Ada"
+    )  # fmt: skip
+    after = dataclasses.replace(data, rows=(*data.rows[:at], struck, *data.rows[at + 1 :]))
+    claims = [sum(r.verdict == "confirmed" and r.role == "claim" for r in d.rows) for d in (data, after)]
+    text = Page(render_report(after)).text
+    assert claims[1] == claims[0] - 1
+    assert f"{claims[1]} claims are confirmed" in text
+    assert f"1 of them had been confirmed: a person invalidated {struck.id}" in text
+    assert text.index("no claim any more") < text.index("claims are confirmed")
+    assert "Ada: invalidate" in text
+    assert "a <b>wrong</b> list" in text
+    assert "1 of 189 rows have a remark" in text
+
+
 def test_scripts_are_squeezed_outside_strings_only() -> None:
     from hyposcreen.agent.report.render import squeezed
 
     assert squeezed('const a = "x = y ; z", b = `p { ${q} }`;') == 'const a="x = y ; z",b=`p { ${q} }`;'
     assert squeezed("text.replace(/ = ; /g, (c) => c) || a ? b : c") == "text.replace(/ = ; /g,(c)=>c)||a?b:c"
     assert squeezed("return x / 2;") == "return x / 2;"
+
+
+def test_no_script_nests_templates() -> None:
+    folder = Path(render.__file__).parent / "templates"
+    for path in folder.glob("*.js"):
+        for template in re.findall(r"`[^`]*`", path.read_text(encoding="utf-8")):
+            assert template.count("${") == len(re.findall(r"\$\{[^`]*?\}", template)), (path.name, template)
 
 
 def test_an_unfinished_run_says_so_before_anything_else(data_of: Make) -> None:

@@ -1,12 +1,13 @@
 function fillSelect(name, labels) {
   const counts = new Map();
   for (const row of ROWS) counts.set(row[name], (counts.get(row[name]) || 0) + 1);
+  $(`#f-${name}`).parentNode.hidden = name === "proposer" && counts.size < 2;
   const values = [...counts.keys()].sort((a, b) => (labels ? Object.keys(labels).indexOf(a) - Object.keys(labels).indexOf(b) : 0) || (a < b ? -1 : 1));
   $(`#f-${name}`).replaceChildren(el("option", { value: "" }, "all"), ...values.map((value) => el("option", { value }, `${(labels || {})[value] || value} (${counts.get(value)})`)));
 }
 function tableEvents() {
   const form = $("#filters");
-  form.addEventListener("input", refresh);
+  form.addEventListener("input", () => refresh());
   form.addEventListener("submit", (event) => event.preventDefault());
   // A form is reset after the event; the table must see the empty fields.
   form.addEventListener("reset", () => { for (const field of form.elements) if ("value" in field && field.type !== "reset") field.value = ""; refresh(); });
@@ -74,7 +75,7 @@ drawVolcano();
 volcanoEvents();
 drawProfile();
 tableEvents();
-refresh();
+refresh(FIRST);
 redrawOnResize();
 $("#open-row").addEventListener("click", () => openRow(state.selected));
 addEventListener("hashchange", fromHash);

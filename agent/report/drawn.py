@@ -1,0 +1,34 @@
+"""Null distributions as the page draws them: one letter a bin."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..ledger.records import Row
+from .encode import ALPHABET, significant
+
+TALLEST = 24
+"""The letter of the fullest bin; a bin with any draw is at least 1, so that it can be seen."""
+
+
+def sketch_of(row: Row, sketches: Mapping[str, Any]) -> list[Any] | None:
+    """``[low, high, observed, letters]`` for each companion null of ``row``, in their order; ``None`` for one without."""
+    packed = [_packed(sketches.get(null)) for null in row.companions]
+    return packed if any(packed) else None
+
+
+def _packed(sketch: Mapping[str, Any] | None) -> list[Any] | None:
+    if not sketch or not sketch["counts"] or sketch["observed"] is None:
+        return None
+    top = max(sketch["counts"])
+    heights = (max(1, round(TALLEST * n / top)) if n else 0 for n in sketch["counts"])
+    ends = [significant(sketch[name], 3) for name in ("low", "high", "observed")]
+    return [*ends, "".join(ALPHABET[height] for height in heights)]
+
+
+def source_of(row: Row) -> dict[str, Any] | None:
+    """What a proposal was made from, with twelve digits of each digest; ``screen ledger show`` has all 64."""
+    return {name: value[:12] if _is_digest(value) else value for name, value in row.proposal_source.items()} or None
+
+
+def _is_digest(value: object) -> bool:
+    return isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef")
