@@ -5,11 +5,13 @@ of the request (from 0) and its JSON body, and returns an :class:`Act`.
 """
 
 import json
+import random
 import re
 import socket
 import struct
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -167,3 +169,57 @@ def hypothesis(test: str, annotation: str, **changes: Any) -> dict[str, Any]:
         "test": test, "annotation": annotation, "layers": "all", "coordinates": "all", "claim": f"{annotation}: {test}",
         "prior": 0.25, "direction": "either", "rationale": "untested so far", "move": "cover", "parent": None, "bet": "safe",
     } | changes  # fmt: skip
+
+
+def faults(good: str) -> dict[str, Act]:
+    """Name → one way to fail a call whose good answer would have been ``good``; every kind that does not end a run."""
+    broken = json.dumps({"hypotheses": [hypothesis("cohesion", "../../etc/passwd")]})
+    return {
+        "refusal": completion(None, refusal="I cannot"),
+        "truncated": completion(good[: len(good) // 2], "length"),
+        "content filter": completion(None, "content_filter"),
+        "no text": completion(""),
+        "no choice": Act(body=b'{"choices": []}'),
+        "choices of a wrong type": Act(body=b'{"choices": 7}'),
+        "prose": completion("Gladly! T cells are nice."),
+        "another schema": completion(broken),
+        "no list": completion('{"hypotheses": 3}'),
+        "reset": Act(reset=True),
+        "cut in the middle": Act(body=completion(good).body, cut=60),
+        "a page": Act(body=b"<html>hello</html>"),
+        "busy": error(429, "slow down", retry_after="1"),
+        "broken": error(500, "broken"),
+        "unavailable": error(503, "unavailable"),
+        "a dripping answer": Act(body=completion(good).body, drip=0.05),
+        "a very long answer": completion("x" * 200_000),
+        "a body without end": Act(body=b" " * ((4 << 20) + 1)),
+    }
+
+
+class Unreliable:
+    """Answers sensibly, and fails ``share`` of the calls with a fault drawn from ``seed``; ``drawn`` counts them by name.
+
+    It does not know JSON schemas, and says so (400) each time it is given one. ``usage`` is counted by the rule of four
+    characters a token, over messages and schema, and is left out of one answer in eight.
+    """
+
+    def __init__(self, seed: int, share: float = 0.3) -> None:
+        self._dice = random.Random(seed)
+        self._share = share
+        self.drawn: Counter[str] = Counter()
+
+    def __call__(self, number: int, body: dict[str, Any]) -> Act:
+        if body.get("response_format", {}).get("type") == "json_schema":
+            self.drawn["400 to a schema"] += 1
+            return error(400, "response_format json_schema is not supported")
+        good = sensible(body)
+        failing, counted = self._dice.random() < self._share, self._dice.random() < 7 / 8
+        if failing:
+            name, act = self._dice.choice(list(faults(good).items()))
+            self.drawn[name] += 1
+            return act
+        asked = sum(len(m["content"]) for m in body["messages"])
+        prompt, said = -(-asked // 4), -(-len(good) // 4)
+        usage = {"prompt_tokens": prompt, "completion_tokens": said, "total_tokens": prompt + said}
+        self.drawn["answered"] += 1
+        return completion(good, usage=usage if counted else None)
