@@ -14,6 +14,7 @@ import typer
 from . import __version__
 from .agent.annotation_commands import app as annotations_app
 from .agent.errors import Exit, UserError
+from .agent.reading_commands import add_to as add_reading
 from .agent.record_commands import add_to as add_record
 from .embeddings_cache.commands import app as cache_app
 from .embeddings_cache.extraction_command import add_to as _add_extraction
@@ -32,6 +33,7 @@ app = typer.Typer(
 tests_app = typer.Typer(help="The catalogue of tests.", no_args_is_help=True, rich_markup_mode=None)
 config_app = typer.Typer(help="Settings.", no_args_is_help=True, rich_markup_mode=None)
 add_record(app)
+add_reading(app)
 app.add_typer(tests_app, name="tests")
 _add_extraction(cache_app)
 app.add_typer(cache_app, name="cache")

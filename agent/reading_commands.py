@@ -1,0 +1,110 @@
+"""``screen review`` and ``screen serve``: parse, call, print. Nothing heavy is imported before a command needs it."""
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..embeddings_cache.printing import say, say_json
+from .errors import Exit, UserError
+
+if TYPE_CHECKING:
+    from .ledger.store import Ledger
+    from .review import Effect
+
+Folder = Annotated[Path, typer.Option("--project", "-C", help="Working folder: screen.toml and runs.db are there.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+HERE = Path()
+
+
+def add_to(app: typer.Typer) -> None:
+    """Mount the commands of this module."""
+    app.command()(review)
+
+
+def review(
+    id_: Annotated[str | None, typer.Argument(metavar="[ID]", help="A row such as H0042; without: walk.")] = None,
+    note: Annotated[str | None, typer.Option(help="A remark.")] = None,
+    agree: Annotated[str | None, typer.Option(help="You agree, and why ('' for no words).")] = None,
+    doubt: Annotated[str | None, typer.Option(help="You doubt it, and why ('' for no words).")] = None,
+    invalidate: Annotated[
+        str | None, typer.Option(help="The row is wrong, and why: it and all that descends from it become stale.")
+    ] = None,
+    reinstate: Annotated[str | None, typer.Option(help="Take an invalidation back, and why.")] = None,
+    author: Annotated[str | None, typer.Option(help="Who says so; your login name by default.")] = None,
+    project: Folder = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """Say something of a row, or walk through the rows nobody has said anything of. Remarks are appended, never edited."""
+    from .ledger.store import Ledger
+    from .review import author_name, remark
+    from .session import ledger_path
+
+    given = {"note": note, "agree": agree, "doubt": doubt, "invalidate": invalidate, "reinstate": reinstate}
+    said = {act: text for act, text in given.items() if text is not None}
+    if len(said) > 1:
+        raise UserError(f"one remark at a time, not {' and '.join('--' + act for act in said)}", Exit.USAGE)
+    if bool(said) != (id_ is not None):
+        mend = "say something of it, for example --note 'seen before'" if id_ else "name a row such as H0042"
+        raise UserError(
+            f"{id_ or '--' + next(iter(said))}: {mend}; `screen review` alone walks through rows", Exit.USAGE
+        )
+    name = author_name(author)
+    ledger = Ledger.open(ledger_path(project))
+    if id_ is None:
+        if as_json:
+            raise UserError("the walk is a conversation and has no --json; name a row and a remark", Exit.USAGE)
+        _walk(project, ledger, name)
+        return
+    (act, text) = next(iter(said.items()))
+    effect = remark(ledger, id_, act, text, name)
+    _refresh(project, ledger, quiet=as_json)
+    if as_json:
+        say_json(asdict(effect))
+    else:
+        _say_effect(effect)
+
+
+def _walk(project: Path, ledger: "Ledger", author: str) -> None:
+    from .review import unreviewed, walk
+
+    if not unreviewed(ledger):
+        say("every row has a remark; nothing is left to walk through")
+        return
+    count = 0
+    try:
+        for effect in walk(ledger, author, _ask, say):
+            _say_effect(effect)
+            count += 1
+    finally:
+        if count:
+            _refresh(project, ledger)
+    say(f"{count} remarks recorded, {len(unreviewed(ledger))} rows left")
+
+
+def _ask(question: str) -> str | None:
+    print(question, end="", flush=True)  # noqa: T201
+    line = sys.stdin.readline()
+    return line if line else None
+
+
+def _refresh(project: Path, ledger: "Ledger", quiet: bool = False) -> None:
+    from .review import refresh_report
+    from .session import REPORT_NAME
+
+    written = refresh_report(project, ledger, REPORT_NAME)
+    if written and not quiet:
+        say(f"wrote {written}")
+
+
+def _say_effect(effect: "Effect") -> None:
+    say(f"{effect.id}: {effect.act} recorded; its verdict reads {effect.verdict}")
+    if effect.stale:
+        lost = f", of which {', '.join(effect.lost)} had been confirmed" if effect.lost else ""
+        say(f"stale now: {', '.join(effect.stale)}{lost}")
+    if effect.restored:
+        say(f"as the run left them again: {', '.join(effect.restored)}")
+    if effect.same_annotation:
+        say(f"confirmed rows about the same annotation, which this leaves alone: {', '.join(effect.same_annotation)}")
