@@ -25,15 +25,20 @@ from hyposcreen.agent.ledger.verify import verify
 
 SERVER = Path(__file__).parents[1] / "tests" / "llm" / "scripted_server.py"
 CLOSED = """
-import sys
-def refuse(event, _):
-    if event in {"socket.connect", "socket.getaddrinfo", "socket.sendto", "socket.sendmsg"}:
+import socket, sys
+def refuse(event, arguments):
+    sends = event in {"socket.connect", "socket.sendto", "socket.sendmsg", "socket.bind"}
+    if event == "socket.getaddrinfo" or (sends and arguments[0].family != socket.AF_UNIX):
         raise OSError("the network is closed: " + event)
 sys.addaudithook(refuse)
+try:
+    socket.create_connection(("127.0.0.1", 9), 1)
+except OSError as error:
+    assert "the network is closed" in str(error)
 from hyposcreen.cli import main
 main(sys.argv[1:])
 """
-"""``screen`` in a process that may open no connection."""
+"""``screen`` in a process that may open no connection; pipes to its own workers are none."""
 
 
 def load_server() -> Any:
