@@ -64,6 +64,10 @@ def run(
     iterations: Annotated[int | None, typer.Option(help="Declared iterations; then the last look.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of split, permutations and offline proposer.")] = None,
     proposer: Annotated[str | None, typer.Option(help="Who proposes: offline, openai or recorded.")] = None,
+    campaign: Annotated[
+        str | None,
+        typer.Option(help="A list to begin with, such as scgpt-2602.22247; alone unless --iterations or --proposer."),
+    ] = None,
     model: Annotated[str | None, typer.Option(help="Of openai: the model's name. The key: OPENAI_API_KEY.")] = None,
     critic: Annotated[str | None, typer.Option(help="Of openai: a model whose remarks are kept, never a gate.")] = None,
     base_url: Annotated[str | None, typer.Option(help="Of openai: address of a compatible server.")] = None,
@@ -92,7 +96,7 @@ def run(
     flags = {
         "iterations": iterations, "seed": seed, "proposer": proposer, "cache": cache, "annotations": annotations,
         "per_iteration": per_iteration, "looks": looks, "alpha": alpha, "workers": workers, "sandbox": sandbox,
-        "model": model, "critic": critic, "base_url": base_url, "recording": recording,
+        "campaign": campaign, "model": model, "critic": critic, "base_url": base_url, "recording": recording,
         "max_tokens": max_tokens, "max_usd": max_usd, "prices": prices,
     }  # fmt: skip
     try:

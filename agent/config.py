@@ -25,6 +25,8 @@ class Config:
     annotations: str = "demo"
     """``demo``, or the path of a folder with an ``annotations.toml``."""
     proposer: str = "offline"
+    campaign: str = ""
+    """A campaign to begin with, by name or folder; empty: none."""
     seed: int = 0
     iterations: int = 63
     per_iteration: int = 3

@@ -23,6 +23,7 @@ from ..hypotheses.spec import Proposal, TestSpec
 from ..tests_library.catalogue import CATALOGUE
 from ..tests_library.multiplicity import split_alpha
 from . import policy
+from .campaigning import campaign_facts
 from .digest import Digest, make_digest
 from .errors import Exit, UserError
 from .executor import Executor
@@ -262,6 +263,7 @@ def check_inputs(project: Project, plan: RunOpened) -> None:
         ("annotations", "restore the annotations"),
         ("split", "restore the inputs"),
         ("universe", "restore the inputs"),
+        ("campaign", "restore the campaign"),
     ):
         if canonical_json(getattr(plan, name)) != canonical_json(getattr(fresh, name)):
             raise UserError(
@@ -291,11 +293,16 @@ def plan_of(project: Project) -> RunOpened:
                 "name": a.name, "kind": a.kind, "role": a.role, "digest": a.digest, "background": a.background,
                 "provenance_type": a.provenance.type, "source": a.provenance.source, "version": a.provenance.version,
                 "licence": a.provenance.licence, "size": len(a.members), "missing": len(project.missing[a.name]),
+                **(
+                    {"citation": a.provenance.citation, "original": a.provenance.original}
+                    if a.provenance.original else {}
+                ),
             }
             for a in project.annotations.values()
         ),
         split=project.split_facts(),
         look_alphas=split_alpha(c.alpha / 2, c.looks),
+        campaign=campaign_facts(project),
         universe={
             "digest": project.grammar.digest, "cells": project.grammar.n_cells,
             "hypotheses": project.grammar.n_sentences,

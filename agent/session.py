@@ -14,6 +14,7 @@ from ..embeddings_cache.importing import unmatched_remark
 from ..embeddings_cache.store import GENES
 from .audit import make_plan, run_audit, summary
 from .bundle import check_bundle, write_bundle
+from .campaigning import ALONE, begin_campaign, declared, with_campaign
 from .config import CONFIG_NAME, LEDGER_NAME, PLAN_FIELDS, Config, load_config, write_config
 from .errors import Exit, UserError
 from .executor import Executor
@@ -86,8 +87,10 @@ def run_campaign(folder: Path, flags: Mapping[str, Any], progress: Progress) -> 
     elif (recording := find_recording(config, folder)) is not None:
         config = with_plan(config, flags, recording.run(), Path(recording.path).parent)
         config = with_model(config, flags, recording, Path(recording.path).parent)
+    config = begin_campaign(config, flags) if fresh else config
     check_proposer(config)
-    project = open_project(folder, config)
+    project = declared(open_project(folder, config)) if fresh else open_project(folder, config)
+    config = project.config
     asking = prepare(config, folder) if config.proposer in MODELS and not done else None
     if asking is not None and asking.recording is not None:
         check_recording(plan_of(project), asking.recording)
@@ -104,7 +107,10 @@ def run_campaign(folder: Path, flags: Mapping[str, Any], progress: Progress) -> 
             _introduce(plan, progress)
             record_environment(project, ledger)
             limits = Limits(config.timeout_seconds, config.memory_mb << 20)
-            proposer = make_proposer(config) if asking is None else make_model_proposer(asking, ledger, config.seed)
+            proposer = with_campaign(
+                project,
+                lambda: make_proposer(config) if asking is None else make_model_proposer(asking, ledger, config.seed),
+            )
             with confined_workers(config, progress) as made, Executor(config.workers, limits, made.make) as executor:
                 run(Loop(project, plan, ledger, executor, proposer, progress))
         return _sum_up(ledger, write_report_of(ledger, folder / REPORT_NAME), done)
@@ -147,7 +153,7 @@ _MAKERS: Mapping[str, Callable[[Config], Proposer]] = {"offline": lambda config:
 
 def check_proposer(config: Config) -> None:
     """Refuse a proposer that is not known, before anything is opened."""
-    if config.proposer not in (known := (*_MAKERS, *MODELS)):
+    if config.proposer not in (known := (*_MAKERS, *MODELS, ALONE)):
         raise UserError(f"proposer '{config.proposer}' is not known; choose one of {', '.join(known)}", Exit.USAGE)
 
 
@@ -164,6 +170,7 @@ def with_plan(
     if plan is None:
         return config
     frozen = {name: getattr(plan, name) for name in PLAN_FIELDS if name not in {"cache", "annotations"}}
+    frozen["campaign"] = plan.campaign.get("name", "")
     if config.proposer == "recorded" and plan.proposer == "openai":
         frozen["proposer"] = "recorded"  # the same run, with its answers read instead of asked for
     for name, value in frozen.items():

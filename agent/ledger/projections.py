@@ -32,6 +32,7 @@ def _run_opened(record: r.RunOpened) -> list[tuple[str, Row]]:
     if not isinstance(record.cache.get("digest"), str):
         raise ValueError("run.cache has no 'digest'")
     row = _values(record) | _as_json(record, "cache", "annotations", "split", "universe", "look_alphas")
+    del row["campaign"]  # in the entry, and with every proposal that came from it
     # A seed may need more than SQLite's 63 bits.
     return [("run", row | {"seed": str(record.seed), "cache_digest": record.cache["digest"]})]
 

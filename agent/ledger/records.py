@@ -61,6 +61,15 @@ class RunOpened(Record):
     look_alphas: tuple[float, ...] = ()
     """alpha of each declared look before its charge; the sum is at most ``alpha_h``. Empty in a ledger that is older than
     later looks: one look at ``alpha_h``."""
+    campaign: Mapping[str, Any] = field(default_factory=dict)
+    """``name``, ``paper``, ``digest`` and ``rows`` of the list that the run begins with; without one left out of the content."""
+
+    def to_content(self) -> dict[str, Any]:
+        """See :meth:`Record.to_content`."""
+        content = super().to_content()
+        if not content["campaign"]:
+            del content["campaign"]
+        return content
 
     @property
     def looks(self) -> int:
