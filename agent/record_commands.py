@@ -176,22 +176,25 @@ def ledger_export(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="File; its ending says the format: .csv .json .jsonl. A folder for a bundle."
+            "--output", "-o", help="File; its ending says the format. A folder for a bundle. Without: stdout."
         ),
+    ] = None,
+    format_: Annotated[
+        str | None, typer.Option("--format", help="csv, json, jsonl, parquet, h5ad, methods, bibtex or crate.")
     ] = None,
     bundle: Annotated[
         str | None, typer.Option(metavar="ID", help="Write a folder in which this row replays on another machine.")
     ] = None,
     project: Folder = HERE,
 ) -> None:
-    """Write every row, with the head of the ledger, to a file; or one row with all its replay needs to a folder."""
-    from .session import bundle_to, export_to
+    """Write every row, with the head of the ledger; or one row with all its replay needs to a folder."""
+    from .exports import export_run
+    from .session import bundle_to
 
     if bundle is not None:
         return say(f"wrote {bundle_to(project, bundle, output or Path(f'{bundle}.bundle'))}")
-    if output is None:
-        raise UserError("say where to write: --output rows.csv, .json or .jsonl", Exit.USAGE)
-    return say(f"wrote {export_to(project, output)}")
+    written = export_run(project, output, format_)
+    return None if written is None else say(f"wrote {written}")
 
 
 def _head(head: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from .. import __version__
 from ..embeddings_cache.importing import unmatched_remark
@@ -20,7 +20,6 @@ from .errors import Exit, UserError
 from .executor import Executor
 from .fingerprint import environment
 from .inputs import cache_files, named_inputs
-from .ledger.export import export
 from .ledger.provenance import Artifact, Environment
 from .ledger.records import (
     BudgetSet,
@@ -339,22 +338,6 @@ def bundle_to(folder: Path, id_: str, output: Path) -> Path:
     ledger = open_ledger(folder)
     config = with_plan(load_config(folder, {}), {}, ledger.run(), folder)
     return write_bundle(folder, config, ledger, id_, output)
-
-
-def export_to(folder: Path, output: Path) -> Path:
-    """Write every row to ``output``; the ending chooses the format."""
-    formats: dict[str, Literal["csv", "json", "jsonl"]] = {".csv": "csv", ".json": "json", ".jsonl": "jsonl"}
-    if output.suffix not in formats:
-        raise UserError(f"{output} does not end in one of {', '.join(formats)}; name the file accordingly", Exit.USAGE)
-    ledger = open_ledger(folder)
-    partial = output.with_name(output.name + ".part")
-    try:
-        with partial.open("w", encoding="utf-8", newline="") as out:
-            export(ledger, formats[output.suffix], out)
-        partial.replace(output)
-    except OSError as error:
-        raise UserError(f"{output} cannot be written ({error.strerror}); choose another place", Exit.FAILURE) from None
-    return output
 
 
 def audit_worlds(

@@ -27,7 +27,7 @@ COLUMNS: tuple[str, ...] = tuple(f.name for f in fields(Row))
 
 HEAD_COLUMNS = ("ledger_seq", "ledger_head", "ledger_content_head")
 
-_NESTED = ("spec", "views", "checks", "baselines", "companions", "proposal_source", "reviews")
+NESTED = ("spec", "views", "checks", "baselines", "companions", "proposal_source", "reviews")
 _PROSE = ("claim", "rationale", "reason", "family", "annotation", "invalidated")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _DTYPES = {
@@ -113,7 +113,7 @@ def _line(value: Mapping[str, Any]) -> str:
 
 
 def _nested(values: Mapping[str, Any]) -> dict[str, str]:
-    return {name: canonical_json(values[name]) for name in _NESTED}
+    return {name: canonical_json(values[name]) for name in NESTED}
 
 
 def _defused(text: str) -> str:

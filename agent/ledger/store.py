@@ -9,7 +9,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from sqlalchemy import Connection, Engine, Select, StaticPool, create_engine, func, insert, select
 from sqlalchemy.exc import IntegrityError
@@ -32,6 +32,9 @@ from .projections import project
 from .records import CONTEXT_KINDS, Head, Record, Registered, Rejected, Row, RunOpened
 from .rules import order_problem
 from .schema import ENTRY, METADATA, PROJECTIONS, SCHEMA_VERSION, create, trigger_problems
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 R = TypeVar("R", bound=Record)
 
@@ -204,6 +207,13 @@ class Ledger:
         ids = [registered.id for registered in self.records(Registered)]
         known = f"it holds {ids[0]} to {ids[-1]}" if ids else "it holds no hypotheses yet"
         raise LedgerError(f"there is no hypothesis {id} in {self.path}; {known}", EXIT_USAGE)
+
+    def to_pandas(self, views: bool = False) -> "pd.DataFrame":
+        """Every row as a data frame, the head in ``frame.attrs``; see :func:`.export.to_pandas`. Views on request."""
+        from .export import to_pandas
+
+        head, rows = self.snapshot(views)
+        return to_pandas(rows, head)
 
     def rebuild(self) -> None:
         """Drop every projection and make it again from the entries, in one transaction."""

@@ -1,0 +1,182 @@
+"""A Workflow Run RO-Crate: the ledger, what was read out of it, the settings, and JSON-LD that says how they hang together.
+
+Profiles: RO-Crate 1.1, Process Run Crate 0.5, Workflow Run Crate 0.5, Workflow RO-Crate 1.0. The workflow is the command
+line that runs the campaign again. Sources: https://www.researchobject.org/ro-crate/ and https://www.researchobject.org/workflow-run-crate/.
+"""
+
+import io
+import json
+import shlex
+import sqlite3
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from ..config import CONFIG_NAME
+from ..errors import Exit, UserError
+from ..ledger.export import export
+from ..ledger.records import RunClosed, RunOpened
+from ..ledger.store import Ledger
+from ..report.render import render_report
+from ..report.source import report_data
+from .methods import methods_page
+
+_PROFILES = (
+    ("https://w3id.org/ro/wfrun/process/0.5", "Process Run Crate", "0.5"),
+    ("https://w3id.org/ro/wfrun/workflow/0.5", "Workflow Run Crate", "0.5"),
+    ("https://w3id.org/workflowhub/workflow-ro-crate/1.0", "Workflow RO-Crate", "1.0"),
+)
+_WORKFLOW = "workflow.sh"
+_FILES = {
+    "runs.db": ("The ledger: every registration, attempt, result, verdict and remark, hash-chained", "application/vnd.sqlite3"),
+    "rows.csv": ("One line a hypothesis, read out of the ledger", "text/csv"),
+    "report.html": ("The report as one page", "text/html"),
+    "methods.md": ("What was done, in words, with references", "text/markdown"),
+    CONFIG_NAME: ("The settings of the folder", "application/toml"),
+}  # fmt: skip
+
+
+def write_crate(folder: Path, ledger: Ledger, path: Path) -> None:
+    """Write the crate as a zip. Raises :class:`UserError` for a ledger without a run, or one that is no file."""
+    run = ledger.run()
+    if run is None:
+        raise UserError("this ledger holds no run, so there is nothing to describe; start one with `screen run`")
+    if not Path(ledger.path).is_file():
+        raise UserError("a crate holds the ledger as a file, and this one is on a server; export .jsonl", Exit.USAGE)
+    parts = _parts(folder, ledger, run)
+    metadata = json.dumps({"@context": _CONTEXT, "@graph": _graph(ledger, run, parts)}, indent=1, ensure_ascii=False)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as crate:
+        crate.writestr("ro-crate-metadata.json", metadata)
+        for name, content in parts.items():
+            crate.writestr(name, content)
+
+
+_CONTEXT = ["https://w3id.org/ro/crate/1.1/context", "https://w3id.org/ro/terms/workflow-run/context"]
+
+
+def _parts(folder: Path, ledger: Ledger, run: RunOpened) -> dict[str, bytes]:
+    """Name in the crate → its bytes."""
+    table = io.StringIO(newline="")
+    export(ledger, "csv", table)
+    parts = {
+        _WORKFLOW: _workflow(run).encode(),
+        "runs.db": _copy(Path(ledger.path)),
+        "rows.csv": table.getvalue().encode(),
+        "report.html": render_report(report_data(ledger)).encode(),
+        "methods.md": methods_page(ledger).encode(),
+    }
+    if (folder / CONFIG_NAME).is_file():
+        parts[CONFIG_NAME] = (folder / CONFIG_NAME).read_bytes()
+    return parts
+
+
+def _workflow(run: RunOpened) -> str:
+    """The commands that run the campaign again in an empty folder that holds its ``screen.toml``."""
+    plan = f"--iterations {run.iterations} --seed {run.seed} --proposer {shlex.quote(run.proposer)}"
+    return (
+        "#!/bin/sh\n"
+        f"# hyposcreen {run.version}; cache '{run.cache.get('name')}' sha256 {run.cache.get('digest')}\n"
+        f"set -e\nscreen run {plan}\nscreen replay --all\nscreen ledger verify\n"
+    )
+
+
+def _copy(path: Path) -> bytes:
+    """The ledger at one moment, whole even while a campaign writes it."""
+    with tempfile.TemporaryDirectory() as place:
+        copy = Path(place) / path.name
+        reading = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        with closing(reading) as source, closing(sqlite3.connect(copy)) as target:
+            source.backup(target)
+        return copy.read_bytes()
+
+
+def _graph(ledger: Ledger, run: RunOpened, parts: Mapping[str, bytes]) -> list[dict[str, Any]]:
+    head, begun, ended = ledger.head(), *_times(ledger)
+    inputs = [_input(name, value) for name, value in _settings(run).items()]
+    sources = [_cache(run), *(_annotation(one) for one in run.annotations)]
+    results = [name for name in parts if name not in {_WORKFLOW, CONFIG_NAME}]
+    closed = bool(ledger.records(RunClosed))
+    return [
+        {
+            "@id": "ro-crate-metadata.json", "@type": "CreativeWork", "about": {"@id": "./"},
+            "conformsTo": [{"@id": "https://w3id.org/ro/crate/1.1"}, {"@id": _PROFILES[2][0]}],
+        },
+        {
+            "@id": "./", "@type": "Dataset", "name": f"Hypothesis screen of {run.cache.get('name', 'a cache')}",
+            "description": f"A hyposcreen run: ledger, rows and report at head {head.seq}:{head.hash}.",
+            "datePublished": ended, "license": "not stated; the owner of the run decides",
+            "conformsTo": [{"@id": address} for address, _, _ in _PROFILES], "hasPart": [{"@id": name} for name in parts],
+            "mainEntity": {"@id": _WORKFLOW}, "mentions": [{"@id": "#run"}],
+            "identifier": f"sha256:{head.hash}",
+        },
+        *({"@id": a, "@type": "CreativeWork", "name": name, "version": version} for a, name, version in _PROFILES),
+        {
+            "@id": _WORKFLOW, "@type": ["File", "SoftwareSourceCode", "ComputationalWorkflow"],
+            "name": "Screen, replay, verify", "encodingFormat": "application/x-sh", "programmingLanguage": {"@id": "#sh"},
+            "input": [{"@id": f"#parameter-{one['name']}"} for one in inputs],
+            "output": [{"@id": f"#output-{name}"} for name in results],
+        },
+        {"@id": "#sh", "@type": "ComputerLanguage", "name": "POSIX shell", "url": "https://pubs.opengroup.org/onlinepubs/9699919799/"},
+        {"@id": "#hyposcreen", "@type": "SoftwareApplication", "name": "hyposcreen", "version": run.version,
+         "softwareVersion": run.version, "license": "https://spdx.org/licenses/Apache-2.0"},
+        {
+            "@id": "#run", "@type": "CreateAction", "name": "The run", "instrument": {"@id": _WORKFLOW},
+            "startTime": begun, "endTime": ended,
+            "actionStatus": f"http://schema.org/{'CompletedActionStatus' if closed else 'ActiveActionStatus'}",
+            "object": [{"@id": one["@id"]} for one in (*inputs, *sources)] + [{"@id": n} for n in parts if n == CONFIG_NAME],
+            "result": [{"@id": name} for name in results],
+            "description": f"content head {head.content_hash}",
+        },
+        *inputs,
+        *({"@id": f"#parameter-{one['name']}", "@type": "FormalParameter", "name": one["name"], "additionalType": "Text",
+           "conformsTo": {"@id": "https://bioschemas.org/profiles/FormalParameter/1.0-RELEASE"}} for one in inputs),
+        *({"@id": f"#output-{name}", "@type": "FormalParameter", "name": name, "additionalType": "File",
+           "conformsTo": {"@id": "https://bioschemas.org/profiles/FormalParameter/1.0-RELEASE"}} for name in results),
+        *sources,
+        *(_file(name, len(content), name in results) for name, content in parts.items() if name != _WORKFLOW),
+    ]  # fmt: skip
+
+
+def _settings(run: RunOpened) -> dict[str, str]:
+    names = ("seed", "iterations", "per_iteration", "proposer", "alpha", "permutations_explore", "permutations_look")
+    return {name: str(getattr(run, name)) for name in names}
+
+
+def _input(name: str, value: str) -> dict[str, Any]:
+    return {
+        "@id": f"#{name}", "@type": "PropertyValue", "name": name, "value": value,
+        "exampleOfWork": {"@id": f"#parameter-{name}"},
+    }  # fmt: skip
+
+
+def _cache(run: RunOpened) -> dict[str, Any]:
+    return {
+        "@id": "#cache", "@type": "CreativeWork", "name": f"embedding cache {run.cache.get('name', '')}",
+        "identifier": f"sha256:{run.cache.get('digest', '')}",
+    }  # fmt: skip
+
+
+def _annotation(one: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "@id": f"#annotation-{one.get('name')}", "@type": "CreativeWork", "name": one.get("name"),
+        "identifier": f"sha256:{one.get('digest')}", "version": one.get("version"), "license": one.get("licence"),
+        "description": one.get("source"),
+    }  # fmt: skip
+
+
+def _file(name: str, size: int, result: bool) -> dict[str, Any]:
+    said, kind = _FILES[name]
+    made = {"exampleOfWork": {"@id": f"#output-{name}"}} if result else {}
+    return {"@id": name, "@type": "File", "name": said, "encodingFormat": kind, "contentSize": str(size), **made}
+
+
+def _times(ledger: Ledger) -> tuple[str, str]:
+    """When the run was opened, and when its last entry of content was written (UTC, ISO 8601)."""
+    begun = ended = ""
+    for entry in ledger.entries(kinds={RunOpened.KIND, RunClosed.KIND, "iteration_closed"}):
+        at = str(json.loads(entry.context)["at"])
+        begun, ended = begun or at, at
+    return begun, ended
