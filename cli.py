@@ -62,6 +62,9 @@ def init(
 def run(
     project: Folder = HERE,
     iterations: Annotated[int | None, typer.Option(help="Declared iterations; then the last look.")] = None,
+    ledger: Annotated[
+        str | None, typer.Option(help="postgresql+psycopg://USER@HOST/DATABASE instead of runs.db; several may run.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of split, permutations and offline proposer.")] = None,
     proposer: Annotated[str | None, typer.Option(help="Who proposes: offline, openai or recorded.")] = None,
     campaign: Annotated[
@@ -94,7 +97,8 @@ def run(
     from .agent.session import run_campaign
 
     flags = {
-        "iterations": iterations, "seed": seed, "proposer": proposer, "cache": cache, "annotations": annotations,
+        "iterations": iterations, "ledger": ledger, "seed": seed,
+        "proposer": proposer, "cache": cache, "annotations": annotations,
         "per_iteration": per_iteration, "looks": looks, "alpha": alpha, "workers": workers, "sandbox": sandbox,
         "campaign": campaign, "model": model, "critic": critic, "base_url": base_url, "recording": recording,
         "max_tokens": max_tokens, "max_usd": max_usd, "prices": prices,

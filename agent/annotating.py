@@ -27,6 +27,7 @@ from ..hypotheses.validity import check
 from ..tests_library.catalogue import CATALOGUE
 from .config import Config, load_config
 from .errors import UserError
+from .ledger.database import database_at
 from .ledger.store import Ledger
 from .project import Project, Side, open_project
 from .session import ledger_path, with_plan
@@ -197,7 +198,7 @@ def _publish(target: Path, files: Mapping[str, str], toml: str, name: str) -> No
 def opened(folder: Path, annotations: str | None) -> Project:
     """The project of ``folder``, with the annotations of its run, its settings, or the ones named."""
     config: Config = load_config(folder, {"annotations": annotations})
-    if annotations is None and ledger_path(folder).exists():
+    if annotations is None and not database_at(ledger_path(folder)).vacant():
         with Ledger.open_readonly(ledger_path(folder)) as ledger:
             config = with_plan(config, {}, ledger.run(), folder)
     return open_project(folder, config)

@@ -47,7 +47,8 @@ def write_bundle(folder: Path, config: Config, ledger: Ledger, id_: str, output:
         head = ledger.copy_to(partial / LEDGER_NAME)
         cache = config.cache if config.cache in SHIPPED else plan.cache["name"]
         write_config(
-            partial, replace(config, cache=cache, annotations=_ANNOTATIONS, recording="", prices="", workers=0)
+            partial,
+            replace(config, cache=cache, annotations=_ANNOTATIONS, ledger="", recording="", prices="", workers=0),
         )
         facts = _facts(plan, head, id_)
         (partial / BUNDLE_NAME).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from .errors import Exit, UserError
 
@@ -24,6 +25,9 @@ class Config:
     """Another cache to compare with, by name or path; empty: none, and tests that need one are not offered."""
     annotations: str = "demo"
     """``demo``, or the path of a folder with an ``annotations.toml``."""
+    ledger: str = ""
+    """Address of a PostgreSQL database that holds the record, ``postgresql+psycopg://USER@HOST/DATABASE``; empty: the file
+    ``runs.db`` in the working folder. A password is never a setting: ``~/.pgpass`` or ``PGPASSWORD``."""
     proposer: str = "offline"
     campaign: str = ""
     """A campaign to begin with, by name or folder; empty: none."""
@@ -104,6 +108,23 @@ def load_config(folder: Path, flags: Mapping[str, Any], environment: Mapping[str
     }
     config = _merge(config, {k: _from_text(k, v) for k, v in named.items()}, "the environment (SCREEN_*)")
     return _merge(config, {k: v for k, v in flags.items() if v is not None}, "the command line", Exit.USAGE)
+
+
+def ledger_at(folder: Path, config: Config) -> Path | str:
+    """Where the record of ``folder`` is. Raises :class:`UserError` for an address that is none, or that holds a password."""
+    address = config.ledger
+    if not address:
+        return folder / LEDGER_NAME
+    parts = urlsplit(address)
+    if parts.password is not None:
+        raise UserError(
+            "ledger holds a password, and settings are no place for one; leave it out and use ~/.pgpass or PGPASSWORD"
+        )
+    if not parts.scheme.startswith("postgresql"):
+        raise UserError(
+            f"ledger = '{address}' is no address; write postgresql+psycopg://USER@HOST/DATABASE, or leave it empty"
+        )
+    return address
 
 
 def write_config(folder: Path, config: Config) -> Path:

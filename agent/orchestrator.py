@@ -10,11 +10,11 @@ Every step is an entry of the ledger, so a run that was killed goes on where it 
 """
 
 import signal
+import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from .. import __version__
 from ..hypotheses.canonical import canonical_json
@@ -27,11 +27,9 @@ from .campaigning import campaign_facts
 from .digest import Digest, make_digest
 from .errors import Exit, UserError
 from .executor import Executor
-from .explore import explore
 from .ledger.errors import LedgerError
+from .ledger.failpoints import reached
 from .ledger.records import (
-    AttemptEnded,
-    AttemptStarted,
     IterationClosed,
     LookCounted,
     LookOpened,
@@ -50,7 +48,7 @@ from .look import Tally, judge, plan_look
 from .progress import Progress
 from .project import Project
 from .proposers.base import Proposer, Said
-from .sandbox.base import Job, Outcome
+from .turns import POLL_SECONDS, explore_in_order, record_once
 from .untrusted import as_said, malformed, prose
 
 
@@ -68,6 +66,8 @@ class Loop:
     executor: Executor
     proposer: Proposer
     progress: Progress
+    runner: str = ""
+    """The name this process holds the ledger by (``Ledger.lock_runner``); empty where nobody else could work on it."""
 
 
 def open_run(project: Project, ledger: Ledger) -> RunOpened:
@@ -77,7 +77,9 @@ def open_run(project: Project, ledger: Ledger) -> RunOpened:
         plan = plan_of(project)
         if problem := policy.impossible_looks(plan):
             raise UserError(f"{problem} (screen.toml, SCREEN_* or a flag)")
-        ledger.append(plan)
+        record_once(ledger, plan)
+        plan = ledger.run() or plan
+        reached("plan.recorded")
     check_inputs(project, plan)
     if plan.version != __version__ and not ledger.records(RunClosed):
         raise UserError(
@@ -98,25 +100,34 @@ def run(loop: Loop) -> None:
                 counter.step()
                 if interrupted():
                     raise RunInterruptedError
-        if not loop.ledger.records(RunClosed):
-            look_and_decide(loop, interrupted)
+        look_and_decide(loop, interrupted)
 
 
 def run_iteration(loop: Loop, iteration: int) -> None:
-    """One iteration, from digest to record."""
+    """One iteration, from digest to record. Other runners may do parts of it; its entries are the same whoever writes them."""
+    reached("iteration.begun")
+    propose(loop, iteration)
     mine = [h for h in loop.ledger.records(Registered) if h.iteration == iteration]
     rejected = [r for r in loop.ledger.records(Rejected) if r.iteration == iteration]
-    if not mine and not rejected:
-        digest = current_digest(loop, iteration)
-        entries = register(loop, iteration, digest, ask(loop, digest))
-        loop.ledger.append(*entries)  # durable before anything is tested
-        mine = [e for e in entries if isinstance(e, Registered)]
-        rejected = [e for e in entries if isinstance(e, Rejected)]
-    done = {t.id for t in loop.ledger.records(Tested)}
-    waiting = [h for h in mine if h.id not in done]
-    for result in explore(loop.project, loop.plan, loop.executor, waiting, _Attempts(loop.ledger)):
-        loop.ledger.append(result)
-    loop.ledger.append(IterationClosed(iteration, len(mine), len(rejected)))
+    explore_in_order(loop.project, loop.plan, loop.ledger, loop.executor, mine, loop.runner)
+    record_once(loop.ledger, IterationClosed(iteration, len(mine), len(rejected)))
+    reached("iteration.closed")
+
+
+def propose(loop: Loop, iteration: int) -> None:
+    """Ask the proposer and record its answer, durably before anything is tested; unless that was done."""
+    while not any(p.iteration == iteration for p in loop.ledger.records(Proposed)):
+        with loop.ledger.exclusive("propose") as holds:
+            if holds and not any(p.iteration == iteration for p in loop.ledger.records(Proposed)):
+                digest = current_digest(loop, iteration)
+                entries = register(loop, iteration, digest, ask(loop, digest))
+                reached("proposals.made")
+                if not entries:
+                    return
+                loop.ledger.append(*entries)
+                reached("proposals.recorded")
+        if not holds:
+            time.sleep(POLL_SECONDS)
 
 
 def current_digest(loop: Loop, iteration: int) -> Digest:
@@ -187,7 +198,9 @@ def open_look(loop: Loop, number: int) -> tuple[policy.Look, ...]:
         earlier = {id_ for p in lists for id_ in p.hypotheses}
         new = policy.promote(loop.plan, loop.ledger.records(Registered), tested, earlier)
         look = policy.looks(loop.plan, (*lists, new))[-1]
+        reached("list.frozen")
         loop.ledger.append(new, LookOpened(number, loop.plan.alpha_u if look.last else 0.0, look.level))
+        reached("look.opened")
     return policy.looks(loop.plan, loop.ledger.records(Promoted))
 
 
@@ -196,22 +209,43 @@ def look_and_count(loop: Loop, number: int | None, interrupted: "Interrupts") ->
 
     No progress, no row, no number: whatever is shown here, every later level has to pay for.
     """
-    if number is None or len(loop.ledger.records(LookCounted)) >= number:
-        return
-    look = open_look(loop, number)[-1]
-    results = run_looks(loop, [look], Progress(quiet=True), interrupted)
-    loop.ledger.append(policy.count(look, results))
+    while number is not None and len(loop.ledger.records(LookCounted)) < number:
+        with loop.ledger.exclusive("look") as holds:
+            if holds and len(loop.ledger.records(LookCounted)) < number:
+                look = open_look(loop, number)[-1]
+                results = run_looks(loop, [look], Progress(quiet=True), interrupted)
+                loop.ledger.append(policy.count(look, results))
+        if not holds:
+            _wait(interrupted)
 
 
 def look_and_decide(loop: Loop, interrupted: "Interrupts") -> None:
     """Freeze the last list, open the sealed genes, record Route U, Route H of every look and every verdict together."""
+    while not loop.ledger.records(RunClosed):
+        with loop.ledger.exclusive("look") as holds:
+            if holds and not loop.ledger.records(RunClosed):
+                _decide(loop, interrupted)
+        if not holds:
+            _wait(interrupted)
+
+
+def _decide(loop: Loop, interrupted: "Interrupts") -> None:
     looks = open_look(loop, loop.plan.looks)
     results = run_looks(loop, looks, loop.progress, interrupted)
     check_counts(loop.ledger, looks, results)
     tested = {t.id: t for t in loop.ledger.records(Tested)}
     verdicts = policy.verdicts(loop.plan, loop.ledger.records(Registered), tested, looks, results)
     counts = Counter(v.verdict for v in verdicts)
+    reached("look.judged")
     loop.ledger.append(*results, *verdicts, RunClosed(dict(sorted(counts.items()))))
+    reached("run.closed")
+
+
+def _wait(interrupted: "Interrupts") -> None:
+    """Another runner does what is to be done next."""
+    time.sleep(POLL_SECONDS)
+    if interrupted():
+        raise RunInterruptedError
 
 
 def run_looks(
@@ -237,6 +271,7 @@ def run_looks(
                 )
             tally.add(scan, outcome)
             counter.step()
+            reached("look.scanned")
             if interrupted():
                 raise RunInterruptedError
     return tuple(result for plan, tally in tallies for result in judge(plan, tally))
@@ -352,24 +387,6 @@ def _difference(old: object, new: object) -> str:
         names = sorted(n for n in before.keys() | after.keys() if before.get(n) != after.get(n))
         return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     return "see run_opened in the ledger"
-
-
-class _Attempts:
-    """Writes every try into the ledger as context."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-
-    def started(self, job: Job, number: int, worker: str) -> None:
-        (id_,) = job.subsets
-        now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        self._ledger.append(AttemptStarted(id_, number, worker, now, lease_seconds=3600.0))
-
-    def ended(self, job: Job, number: int, outcome: Outcome) -> None:
-        (id_,) = job.subsets
-        drawn = {name: outcome.value[name] for name in ("sketches",) if name in outcome.value}  # for pictures
-        ended = AttemptEnded(id_, number, outcome.kind, round(outcome.seconds, 4), outcome.detail[:500])
-        self._ledger.append(ended, context=drawn)
 
 
 class Interrupts:

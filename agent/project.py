@@ -39,7 +39,7 @@ from ..tests_library.catalogue import CATALOGUE, companion_nulls
 from ..tests_library.engine.elementary import log
 from ..tests_library.nulls import NULLS, Exchange, exchange, study_load
 from ..tests_library.statistics.base import Need
-from .config import LEDGER_NAME, Config
+from .config import Config, ledger_at
 from .digest import Offer, offers
 from .errors import UserError
 from .sandbox.base import Job
@@ -77,9 +77,9 @@ class Project:
     _balances: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
 
     @property
-    def ledger_path(self) -> Path:
-        """Where this folder's record is."""
-        return self.folder / LEDGER_NAME
+    def ledger_path(self) -> Path | str:
+        """Where this folder's record is: a file, or an address."""
+        return ledger_at(self.folder, self.config)
 
     @cached_property
     def grammar(self) -> Grammar:

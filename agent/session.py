@@ -1,10 +1,9 @@
 """What the commands do: open a folder, run it, ask how it stands. I/O at the edge of the loop, no statistics."""
 
 import os
-import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,14 @@ from ..embeddings_cache.store import GENES
 from .audit import make_plan, run_audit, summary
 from .bundle import check_bundle, write_bundle
 from .campaigning import ALONE, begin_campaign, declared, with_campaign
-from .config import CONFIG_NAME, LEDGER_NAME, PLAN_FIELDS, Config, load_config, write_config
+from .config import CONFIG_NAME, PLAN_FIELDS, Config, ledger_at, load_config, write_config
 from .errors import Exit, UserError
 from .executor import Executor
 from .fingerprint import environment
 from .inputs import cache_files, named_inputs
+from .ledger.database import database_at
+from .ledger.errors import LedgerError
+from .ledger.failpoints import reached
 from .ledger.provenance import Artifact, Environment
 from .ledger.records import (
     BudgetSet,
@@ -41,7 +43,8 @@ from .proposers.base import Proposer
 from .proposers.offline import OfflineProposer
 from .replay import Replay, replay
 from .sandbox.base import Limits
-from .sandbox.choose import Workers, workers
+from .sandbox.choose import Workers
+from .sandbox.choose import workers as make_workers
 from .spending import spend_facts
 
 REPORT_NAME = "report.html"
@@ -76,11 +79,16 @@ def initialise(folder: Path, flags: Mapping[str, Any]) -> Path:
 def run_campaign(folder: Path, flags: Mapping[str, Any], progress: Progress) -> RunSummary:
     """Open, run or resume the campaign of ``folder``, write the report, and sum up."""
     _make_folder(folder)
-    fresh = _no_ledger_yet(folder / LEDGER_NAME)
     config = load_config(folder, flags)
+    place = ledger_at(folder, config)
+    if (folder / CONFIG_NAME).exists() and (kept := load_config(folder, {}).ledger) != config.ledger:
+        raise UserError(
+            f"{folder / CONFIG_NAME} says ledger = '{kept}'; edit it there, or leave --ledger out", Exit.USAGE
+        )
+    fresh = database_at(place).vacant()
     done = False
     if not fresh:
-        with Ledger.open_readonly(folder / LEDGER_NAME) as held:
+        with Ledger.open_readonly(place) as held:
             done = bool(held.records(RunClosed))
             config = with_model(with_plan(config, flags, held.run(), folder, closed=done), flags, held, folder)
     elif (recording := find_recording(config, folder)) is not None:
@@ -95,30 +103,35 @@ def run_campaign(folder: Path, flags: Mapping[str, Any], progress: Progress) -> 
         check_recording(plan_of(project), asking.recording)
     if not (folder / CONFIG_NAME).exists():
         write_config(folder, config)
+        reached("config.written")
         progress.say(f"initialised {folder / CONFIG_NAME} (cache '{config.cache}', annotations '{config.annotations}')")
     if fresh:
-        Ledger.create(project.ledger_path).close()
-    ledger = Ledger.open(project.ledger_path)
-    with ledger.lock_runner():
+        _create(place)
+    ledger = Ledger.open(place)
+    with ledger.lock_runner() as runner:
+        reached("runner.locked")
         done = bool(ledger.records(RunClosed))
         plan = open_run(project, ledger)
         if not done:
             _introduce(plan, progress)
             record_environment(project, ledger)
+            reached("environment.recorded")
             limits = Limits(config.timeout_seconds, config.memory_mb << 20)
             proposer = with_campaign(
                 project,
                 lambda: make_proposer(config) if asking is None else make_model_proposer(asking, ledger, config.seed),
             )
             with confined_workers(config, progress) as made, Executor(config.workers, limits, made.make) as executor:
-                run(Loop(project, plan, ledger, executor, proposer, progress))
-        return _sum_up(ledger, write_report_of(ledger, folder / REPORT_NAME), done)
+                run(Loop(project, plan, ledger, executor, proposer, progress, runner))
+        report = write_report_of(ledger, folder / REPORT_NAME)
+        reached("report.written")
+        return _sum_up(ledger, report, done)
 
 
 @contextmanager
 def confined_workers(config: Config, progress: Progress, threads: int = 1) -> Iterator[Workers]:
     """Workers behind the boundary that the settings name; says so where there is none."""
-    made = workers(config.sandbox, threads)
+    made = make_workers(config.sandbox, threads)
     if made.notice:
         progress.say(f"note: {made.notice}; see `screen doctor`")
     try:
@@ -138,12 +151,13 @@ def _make_folder(folder: Path) -> None:
         raise UserError(f"{folder} may not be written by this account; choose another folder with --project")
 
 
-def _no_ledger_yet(path: Path) -> bool:
-    """Whether there is no ledger at ``path``, or only what a creation that was killed left there."""
-    if path.is_file() and path.with_name(path.name + "-journal").exists():
-        with suppress(sqlite3.Error), closing(sqlite3.connect(path)) as connection:
-            connection.execute("SELECT 1 FROM sqlite_master").fetchall()  # SQLite rolls back what was cut off
-    return not path.exists() or (path.is_file() and path.stat().st_size == 0)
+def _create(where: Path | str) -> None:
+    """A new ledger. Where several runners start at once, one of them makes it."""
+    try:
+        Ledger.create(where).close()
+    except LedgerError:
+        if database_at(where).vacant():
+            raise
 
 
 _MAKERS: Mapping[str, Callable[[Config], Proposer]] = {"offline": lambda config: OfflineProposer(config.seed)}
@@ -175,15 +189,15 @@ def with_plan(
     for name, value in frozen.items():
         if closed and name in {"iterations", "looks"} and (flags.get(name) or 0) > value:
             raise UserError(
-                f"{folder / LEDGER_NAME} holds a run that is closed: every number on its sealed genes has been shown, which is "
-                f"more than any level could be charged for, so --{name} {flags[name]} cannot go on with it. To look more than "
+                f"{ledger_at(folder, config)} holds a run that is closed: every number on its sealed genes has been shown, which "
+                f"is more than any level could be charged for, so --{name} {flags[name]} cannot go on with it. To look more than "
                 "once, declare --looks when a run opens; to ask more now, take another cache or other genes, in another folder "
                 "(--project)",
                 Exit.USAGE,
             )
         if flags.get(name) is not None and flags[name] != value:
             raise UserError(
-                f"{folder / LEDGER_NAME} holds a run with {name} = {value}, and --{name.replace('_', '-')} {flags[name]} "
+                f"{ledger_at(folder, config)} holds a run with {name} = {value}, and --{name.replace('_', '-')} {flags[name]} "
                 "would be another run; choose another folder with --project",
                 Exit.USAGE,
             )
@@ -208,7 +222,7 @@ def open_existing(folder: Path) -> tuple[Project, Ledger, RunOpened]:
 
     Raises :class:`.inputs.InputsDifferError` (exit 5) naming every input that is missing or is not the plan's.
     """
-    ledger = Ledger.open(folder / LEDGER_NAME)
+    ledger = Ledger.open(ledger_path(folder))
     plan = ledger.run()
     if plan is None:
         raise UserError(f"{ledger.path} holds no run yet; start one with `screen run`")
@@ -226,7 +240,7 @@ def open_existing(folder: Path) -> tuple[Project, Ledger, RunOpened]:
 
 def status(folder: Path) -> dict[str, Any]:
     """How the run of ``folder`` stands, as JSON types. Reads only; works while a run is going on."""
-    with Ledger.open_readonly(folder / LEDGER_NAME) as ledger:
+    with open_ledger(folder) as ledger:
         plan = ledger.run()
         head, rows = ledger.snapshot(views=False)
         closed = len(ledger.records(IterationClosed))
@@ -244,6 +258,7 @@ def status(folder: Path) -> dict[str, Any]:
             "verdicts": dict(sorted(Counter(r.verdict for r in rows).items())),
             "looks": plan.looks if plan else 0,
             "looks_counted": [asdict(c) for c in ledger.records(LookCounted)],
+            "attempts": ledger.attempts(),
             "promoted": sum(len(p.hypotheses) for p in ledger.records(Promoted)),
             "seed": plan.seed if plan else None,
             "proposer": plan.proposer if plan else None,
@@ -300,9 +315,9 @@ def _sum_up(ledger: Ledger, report: Path, already: bool) -> RunSummary:
     )
 
 
-def ledger_path(folder: Path) -> Path:
-    """Where the ledger of ``folder`` is."""
-    return folder / LEDGER_NAME
+def ledger_path(folder: Path) -> Path | str:
+    """Where the ledger of ``folder`` is: a file, or the address its settings name."""
+    return ledger_at(folder, load_config(folder, {}))
 
 
 def open_ledger(folder: Path) -> Ledger:
@@ -323,8 +338,8 @@ def replay_rows(
     project, ledger, plan = open_existing(folder)
     limits = Limits(project.config.timeout_seconds, project.config.memory_mb << 20)
     count = project.config.workers if workers is None else workers
-    made = confined_workers(project.config, progress, threads)
-    with made as workers, Executor(count, limits, workers.make) as executor:
+    confined = confined_workers(project.config, progress, threads)
+    with confined as made, Executor(count, limits, made.make) as executor:
         yield from replay(project, plan, ledger, executor, ids, progress, threads, strict)
 
 

@@ -25,3 +25,7 @@ class DamagedLedgerError(LedgerError):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, EXIT_INPUTS)
+
+
+class RepeatedError(LedgerError):
+    """The ledger already holds what may be there once: another runner was quicker, or it was recorded before a crash."""

@@ -1,37 +1,31 @@
 """The ledger file: append, read, and nothing else. The chain is the record, the tables beside it are projections."""
 
 import json
-import sqlite3
+import os
+import secrets
+import socket
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, closing, contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from sqlalchemy import Connection, Engine, Select, StaticPool, create_engine, func, insert, select
+from sqlalchemy import Connection, Select, StaticPool, create_engine, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
+from . import leases
 from . import rows as assembly
 from .chain import GENESIS, Entry, canonical_text, link, record_of
-from .connection import (
-    error_name,
-    make_engine,
-    reading,
-    require_file,
-    require_writable_folder,
-    schema_version,
-    sentences,
-    transaction,
-)
-from .errors import EXIT_INPUTS, EXIT_USAGE, EXIT_VERIFICATION, LedgerError
-from .lock import runner_lock
+from .database import TIMEOUT, Database, Location, database_at
+from .errors import EXIT_USAGE, EXIT_VERIFICATION, LedgerError, RepeatedError
+from .failpoints import reached
 from .projections import project
-from .records import CONTEXT_KINDS, Head, Record, Registered, Rejected, Row, RunOpened
+from .records import CONTEXT_KINDS, AttemptStarted, Head, Record, Registered, Rejected, Row, RunOpened
 from .rules import order_problem
-from .schema import ENTRY, METADATA, PROJECTIONS, SCHEMA_VERSION, create, trigger_problems
+from .schema import ENTRY, METADATA, PROJECTIONS, SCHEMA_VERSION
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,24 +33,20 @@ if TYPE_CHECKING:
 R = TypeVar("R", bound=Record)
 
 _PAGE = 500
-_TIMEOUT = 30.0
-_MINIMUM_SQLITE = (3, 37, 0)
 
 
 class Ledger:
-    """One ledger file.
+    """One ledger: a file, or a schema of a PostgreSQL server.
 
     Safe to use from several threads, after a fork, and beside other processes: every call is a transaction on a
     connection of its own, and the head is read inside the transaction that extends it. Every method raises
     :class:`LedgerError` for a file that is locked longer than ``timeout`` seconds, damaged, or not writable.
     """
 
-    def __init__(self, path: Path, writer: Engine | None, reader: Engine, timeout: float, version: int) -> None:
+    def __init__(self, database: Database, writable: bool, version: int) -> None:
         """Use :meth:`create`, :meth:`open` or :meth:`open_readonly`."""
-        self.path = path
-        self._writer = writer
-        self._reader = reader
-        self._timeout = timeout
+        self.database = database
+        self._writable = writable
         self._version = version
         self.stamp: dict[str, Any] = {}
         """Context that every entry written through this object carries, such as who wrote it."""
@@ -65,57 +55,50 @@ class Ledger:
         self._told: tuple[Head, Counter[str]] = (GENESIS, Counter())
         """A head, and how many entries of each kind are up to it."""
 
-    @classmethod
-    def create(cls, path: str | Path, timeout: float = _TIMEOUT) -> Self:
-        """A new, empty ledger, open for writing. Refuses a path that already holds anything.
-
-        A file of zero bytes, which an interrupted creation leaves, is taken over.
-        """
-        path = Path(path)
-        if sqlite3.sqlite_version_info < _MINIMUM_SQLITE:
-            raise LedgerError(f"SQLite {sqlite3.sqlite_version} is too old: a ledger needs 3.37; upgrade Python")
-        taken = LedgerError(f"{path} already exists; open it, or choose another path", EXIT_INPUTS)
-        require_writable_folder(path)
-        if path.exists() and (not path.is_file() or path.stat().st_size > 0):
-            raise taken
-        with transaction(make_engine(path, "rwc", timeout), path, timeout) as connection:
-            if connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one():
-                raise taken
-            create(connection)
-        return cls.open(path, timeout)
+    @property
+    def path(self) -> Location:
+        """Where it is: a file, or an address without its password."""
+        return self.database.where
 
     @classmethod
-    def open(cls, path: str | Path, timeout: float = _TIMEOUT) -> Self:
+    def create(cls, where: Location, timeout: float = TIMEOUT) -> Self:
+        """A new, empty ledger, open for writing. Refuses a place that already holds anything."""
+        database = database_at(where, timeout)
+        reached("create.begun")
+        database.create()
+        reached("create.done")
+        return cls.open(where, timeout)
+
+    @classmethod
+    def open(cls, where: Location, timeout: float = TIMEOUT) -> Self:
         """An existing ledger, open for writing.
 
-        Refuses one whose append-only triggers are missing (exit code 4). One with an older schema is copied to
-        ``<name>.schemaN.bak`` and its projections are rebuilt from the entries.
+        Refuses one whose append-only triggers are missing (exit code 4). One with an older schema is copied first
+        (``<name>.schemaN.bak``) and its projections are rebuilt from the entries.
         """
-        path = Path(path)
-        require_file(path, writable=True)
-        writer = make_engine(path, "rw", timeout)
-        with transaction(writer, path, timeout) as connection:
-            version = schema_version(connection, path)
-            if problems := trigger_problems(connection):
+        database = database_at(where, timeout)
+        database.require(writable=True)
+        with database.transaction() as connection:
+            version = database.schema_version(connection)
+            if problems := database.trigger_problems(connection):
                 raise LedgerError(
-                    f"{path} cannot be trusted for writing: {'; '.join(problems)}; run `screen ledger verify`",
+                    f"{database.where} cannot be trusted for writing: {'; '.join(problems)}; run `screen ledger verify`",
                     EXIT_VERIFICATION,
                 )
-        ledger = cls(path, writer, make_engine(path, "ro", timeout), timeout, version)
+        ledger = cls(database, True, version)
         if version < SCHEMA_VERSION:
-            ledger._back_up()
+            database.back_up(version)
             ledger.rebuild()
         return ledger
 
     @classmethod
-    def open_readonly(cls, path: str | Path, timeout: float = _TIMEOUT) -> Self:
+    def open_readonly(cls, where: Location, timeout: float = TIMEOUT) -> Self:
         """An existing ledger, for reading only; works while another process writes."""
-        path = Path(path)
-        require_file(path, writable=False)
-        reader = make_engine(path, "ro", timeout)
-        with reading(reader, path, timeout) as connection:
-            version = schema_version(connection, path)
-        return cls(path, None, reader, timeout, version)
+        database = database_at(where, timeout)
+        database.require(writable=False)
+        with database.reading() as connection:
+            version = database.schema_version(connection)
+        return cls(database, False, version)
 
     def __enter__(self) -> Self:
         return self
@@ -133,21 +116,41 @@ class Ledger:
         own keys. Raises :class:`LedgerError`, and records nothing, if a record repeats one that may exist once, hangs
         on a hypothesis that is not registered, comes out of order, or holds a value that cannot be stored.
         """
-        writer = self._require_writer()
         if reserved := {"at", "record"} & set(context or {}):
             raise LedgerError(f"context key {sorted(reserved)[0]!r} is the ledger's own; rename it")
-        bodies = [_body(record) for record in records]
+        prepared = self._prepared(records)
         extra = self.stamp | dict(context or {})
         canonical_text(extra, "the context")
-        with transaction(writer, self.path, self._timeout) as connection:
-            head = _head(connection)
-            told = self._told if self._told[0] == head else (head, _counts(connection))
-            counts = told[1].copy()
-            for record, body in zip(records, bodies, strict=True):
-                head = self._append_one(connection, head, counts, record, body, extra)
-                counts[record.KIND] += 1
+        reached("append.begun")
+        with self._writing() as connection:
+            head, counts = self._extend(connection, prepared, extra)
+            reached("append.whole")
         self._told = (head, counts)
+        reached("append.committed")
         return head
+
+    def claim(self, ids: Collection[str], worker: str, lease_seconds: float) -> dict[str, int]:
+        """Those of ``ids`` that ``worker`` may test now → the number of its attempt, which is recorded; the others are
+        done or taken.
+
+        A row without a result is taken while the lease of its last attempt runs, unless the runner that holds it is gone. Asked
+        and recorded in one transaction, so two runners are never given the same row. ``worker``: the runner's name, a space,
+        and which of its workers.
+        """
+        now = datetime.now(UTC)
+        with self._writing() as connection:
+            last = leases.last_attempts(connection, ids)
+            free = [
+                id_
+                for id_ in leases.without_result(connection, ids)
+                if leases.is_free(last.get(id_), now, lambda runner: self.database.lives(connection, runner))
+            ]
+            started = now.isoformat(timespec="milliseconds")
+            numbers = {id_: last[id_].number + 1 if id_ in last else 1 for id_ in free}
+            claims = [AttemptStarted(id_, numbers[id_], worker, started, lease_seconds) for id_ in free]
+            if claims:
+                self._told = self._extend(connection, self._prepared(claims), self.stamp)
+        return numbers
 
     def head(self) -> Head:
         """Where the ledger ends now."""
@@ -217,26 +220,61 @@ class Ledger:
 
     def rebuild(self) -> None:
         """Drop every projection and make it again from the entries, in one transaction."""
-        with transaction(self._require_writer(), self.path, self._timeout) as connection:
+        with self._writing() as connection:
             METADATA.drop_all(connection, tables=PROJECTIONS)
             METADATA.create_all(connection, tables=PROJECTIONS, checkfirst=False)
             _fill(connection, connection)
-            connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            self.database.sign(connection)
         self._version = SCHEMA_VERSION
 
     def copy_to(self, path: Path) -> Head:
         """Write every entry to a new SQLite ledger at ``path``; returns the head, which is the same there."""
-        with Ledger.create(path, self._timeout) as other, self._reading() as source:
-            with transaction(other._require_writer(), path, self._timeout) as target:
+        with Ledger.create(path) as other, self._reading() as source:
+            with other._writing() as target:
                 pages = select(ENTRY).order_by(ENTRY.c.seq).execution_options(yield_per=_PAGE)
                 for page in source.execute(pages).mappings().partitions():
                     target.execute(insert(ENTRY), [dict(row) for row in page])
                 _fill(target, target)
             return _head(source)
 
-    def lock_runner(self) -> AbstractContextManager[None]:
-        """Exclude a second runner on this ledger while the block runs; see :func:`.lock.runner_lock`."""
-        return runner_lock(self.path)
+    def attempts(self) -> dict[str, int]:
+        """Rows whose test is going on: ``running``, and ``stale`` where the lease has run out or the runner is gone."""
+        now = datetime.now(UTC)
+        with self._projected() as connection:
+            last = leases.last_attempts(connection)
+            open_ = [last[id_] for id_ in leases.without_result(connection, last)]
+            stale = sum(leases.is_free(a, now, lambda runner: self.database.lives(connection, runner)) for a in open_)
+        return {"running": len(open_) - stale, "stale": stale}
+
+    @contextmanager
+    def lock_runner(self) -> Iterator[str]:
+        """Say that this process works on the ledger while the block runs; gives the name that its claims carry.
+
+        In a file this excludes a second runner. In PostgreSQL it tells the others that this one is alive.
+        """
+        name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        with self.database.lock_runner(name):
+            yield name
+
+    def exclusive(self, job: str) -> AbstractContextManager[bool]:
+        """Hold ``job`` among the runners of this ledger; see :class:`.database.Database`."""
+        return self.database.exclusive(job)
+
+    def _prepared(self, records: Sequence[Record]) -> list[tuple[Record, str]]:
+        return [(record, _body(record)) for record in records]
+
+    def _extend(
+        self, connection: Connection, prepared: Sequence[tuple[Record, str]], extra: Mapping[str, Any]
+    ) -> tuple[Head, Counter[str]]:
+        """Write entries inside a writer's transaction; the new head and how many entries of each kind there are."""
+        head = _head(connection)
+        reached("append.read")
+        told = self._told if self._told[0] == head else (head, _counts(connection))
+        counts = told[1].copy()
+        for record, body in prepared:
+            head = self._append_one(connection, head, counts, record, body, extra)
+            counts[record.KIND] += 1
+        return head, counts
 
     def _append_one(
         self,
@@ -263,32 +301,32 @@ class Ledger:
         except (TypeError, ValueError) as error:
             raise LedgerError(f"a {record.KIND} record cannot be stored: {error}") from error
         connection.execute(insert(ENTRY), asdict(entry))
+        reached("append.entry")
         for table, group in groupby(projected, key=lambda item: item[0]):
             try:
                 connection.execute(insert(METADATA.tables[table]), [row for _, row in group])
             except IntegrityError as error:
                 raise self._refusal(record, table, error) from error
+        reached("append.projected")
         return entry.head()
 
     def _refusal(self, record: Record, table: str, error: IntegrityError) -> LedgerError:
         subject = " ".join(filter(None, (f"a {record.KIND} entry", _name_of(record))))
-        match error_name(error):
-            case "SQLITE_CONSTRAINT_UNIQUE" | "SQLITE_CONSTRAINT_PRIMARYKEY":
-                columns = str(error.orig).rpartition(": ")[2]
-                reason = f"{columns} is already in the ledger and may be there once"
-            case "SQLITE_CONSTRAINT_FOREIGNKEY":
-                reason = f"what it refers to ({_references(table)}) is not in the ledger"
-            case _:
-                reason = str(error.orig)
-        return LedgerError(f"nothing was recorded in {self.path}: {subject} was refused, {reason}")
+        what, detail = self.database.violation(error)
+        begun = f"nothing was recorded in {self.path}: {subject} was refused, "
+        if what == "unique":
+            return RepeatedError(f"{begun}{detail} is already in the ledger and may be there once")
+        if what == "foreign":
+            return LedgerError(f"{begun}what it refers to ({_references(table)}) is not in the ledger")
+        return LedgerError(begun + detail)
 
-    def _require_writer(self) -> Engine:
-        if self._writer is None:
+    def _writing(self) -> AbstractContextManager[Connection]:
+        if not self._writable:
             raise LedgerError(f"{self.path} was opened for reading only; open it for writing")
-        return self._writer
+        return self.database.transaction()
 
     def _reading(self) -> AbstractContextManager[Connection]:
-        return reading(self._reader, self.path, self._timeout)
+        return self.database.reading()
 
     @contextmanager
     def _projected(self) -> Iterator[Connection]:
@@ -305,20 +343,10 @@ class Ledger:
                 _fill(connection, copy)
                 yield copy
 
-    def _back_up(self) -> Path:
-        stem = f"{self.path.name}.schema{self._version}"
-        names = [f"{stem}.bak", *(f"{stem}.{number}.bak" for number in range(1, 1000))]
-        target = next(path for name in names if not (path := self.path.with_name(name)).exists())
-        with sentences(target, self._timeout), closing(sqlite3.connect(target)) as copy, self._reading() as source:
-            driver = source.connection.driver_connection
-            assert isinstance(driver, sqlite3.Connection)
-            driver.backup(copy)
-        return target
 
-
-def open_ledger(path: str | Path) -> Ledger:
-    """The ledger at ``path``, for reading."""
-    return Ledger.open_readonly(path)
+def open_ledger(where: Location) -> Ledger:
+    """The ledger at ``where``, a file or an address, for reading."""
+    return Ledger.open_readonly(where)
 
 
 def _body(record: Record) -> str:

@@ -7,22 +7,20 @@ Only a head that left the file (a report, an export, a note) catches that: pass 
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Table, UniqueConstraint, func, or_, select, true
 from sqlalchemy.exc import DBAPIError
 
 from .chain import GENESIS, Entry, entry_hash, next_content_hash
-from .connection import explain, make_engine, reading, require_file, schema_version
+from .database import TIMEOUT, Database, Location, database_at
 from .errors import DamagedLedgerError, LedgerError
 from .projections import Projected, project
 from .records import Head
 from .rules import order_problem
-from .schema import ENTRY, METADATA, PROJECTIONS, SCHEMA_VERSION, trigger_problems
+from .schema import ENTRY, METADATA, PROJECTIONS, SCHEMA_VERSION
 
 _PAGE = 500
-_TIMEOUT = 30.0
 _SHORTEST_PREFIX = 8
 
 
@@ -39,22 +37,22 @@ class VerifyReport:
     """Entries read."""
 
 
-def verify(path: str | Path, head: str | None = None) -> VerifyReport:
-    """Check the file, the chain, the order of the run, and every projection against a rebuild.
+def verify(where: Location, head: str | None = None) -> VerifyReport:
+    """Check the storage, the chain, the order of the run, and every projection against a rebuild.
 
     ``head`` is ``HASH`` or ``SEQ:HASH`` as printed earlier; at least eight characters of the hash. It must be an entry
     of the chain. Raises :class:`LedgerError` if there is no ledger to check (missing, foreign, newer, locked) or if
     ``head`` is not a hash; everything else, damage included, is a problem of the report.
     """
-    path = Path(path)
     wanted = _parse_head(head)
-    require_file(path, writable=False)
-    walk = _Walk(wanted)
+    database = database_at(where, TIMEOUT)
+    database.require(writable=False)
+    walk = _Walk(wanted, database)
     try:
-        with reading(make_engine(path, "ro", _TIMEOUT), path, _TIMEOUT) as connection:
-            version = schema_version(connection, path)
-            walk.problems += _file_problems(connection)
-            walk.problems += trigger_problems(connection)
+        with database.reading() as connection:
+            version = database.schema_version(connection)
+            walk.problems += database.damage(connection)
+            walk.problems += database.trigger_problems(connection)
             walk.chain(connection, projections=version == SCHEMA_VERSION)
     except DamagedLedgerError as error:
         walk.problems.append(str(error))
@@ -72,16 +70,12 @@ def _parse_head(head: str | None) -> tuple[int | None, str] | None:
     return (int(seq) if seq else None), prefix
 
 
-def _file_problems(connection: Connection) -> list[str]:
-    answers = [row[0] for row in connection.exec_driver_sql("PRAGMA integrity_check")]
-    return [f"SQLite integrity check: {answer}" for answer in answers if answer != "ok"]
-
-
 @dataclass
 class _Walk:
     """One pass over the chain: what was seen so far, and what was wrong with it."""
 
     wanted: tuple[int | None, str] | None
+    database: Database
     head: Head = GENESIS
     entries: int = 0
     problems: list[str] = field(default_factory=list)
@@ -104,10 +98,12 @@ class _Walk:
                     expected[name][_key(METADATA.tables[name], row)] = row
             if projections:
                 for table in PROJECTIONS:
-                    self.problems += _differences(connection, table, expected[table.name], last, page[-1].seq)
+                    self.problems += _differences(
+                        self.database, connection, table, expected[table.name], last, page[-1].seq
+                    )
             last = page[-1].seq
         if projections:
-            self.problems += _strays(connection, self.head.seq)
+            self.problems += _strays(self.database, connection, self.head.seq)
 
     def finish(self) -> None:
         """The last question: was the head the caller knows among the entries?"""
@@ -184,17 +180,23 @@ def _key(table: Table, row: Any) -> tuple[int, ...]:
 
 
 def _differences(
-    connection: Connection, table: Table, expected: dict[tuple[int, ...], dict[str, Any]], after: int | None, last: int
+    database: Database,
+    connection: Connection,
+    table: Table,
+    expected: dict[tuple[int, ...], dict[str, Any]],
+    after: int | None,
+    last: int,
 ) -> Iterator[str]:
     """How the stored rows of entries ``after < seq <= last`` (``None``: from the first) differ from their rebuild."""
     query = select(table).where(true() if after is None else table.c.seq > after, table.c.seq <= last)
     try:
-        actual = {_key(table, row): dict(row) for row in connection.execute(query).mappings()}
+        with connection.begin_nested():  # PostgreSQL would refuse every later question after one that failed
+            actual = {_key(table, row): dict(row) for row in connection.execute(query).mappings()}
     except DBAPIError as error:
-        if explain(error, Path(), 0) is not None:
+        if database.explained(error) is not None:
             raise
         if after is None:
-            yield f"table {table.name} cannot be read: {error.orig}"
+            yield f"table {table.name} cannot be read: {str(error.orig).splitlines()[0]}"
         return
     for key in sorted(expected.keys() | actual.keys()):
         if actual.get(key) == expected.get(key):
@@ -210,13 +212,14 @@ def _differences(
                     yield f"{name}, column {column}: {actual[key][column]!r}, but its entry says {value!r}"
 
 
-def _strays(connection: Connection, last: int) -> Iterator[str]:
+def _strays(database: Database, connection: Connection, last: int) -> Iterator[str]:
     for table in PROJECTIONS:
         query = select(func.count()).where(or_(table.c.seq < 1, table.c.seq > last))
         try:
-            count = connection.scalar(query)
+            with connection.begin_nested():
+                count = connection.scalar(query)
         except DBAPIError as error:
-            if explain(error, Path(), 0) is not None:
+            if database.explained(error) is not None:
                 raise
             continue  # an unreadable table is already reported
         if count:

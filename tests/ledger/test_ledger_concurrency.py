@@ -121,7 +121,7 @@ def test_a_reader_rolls_back_what_a_killed_writer_left(full):
 
 def test_readers_work_inside_a_writers_transaction(full):
     head = full.head()
-    with full._writer.begin() as connection:
+    with full.database._writer.begin() as connection:
         connection.exec_driver_sql("INSERT INTO entry SELECT 25, kind, content, context, prev, hash, content_hash "
                                    "FROM entry WHERE seq = 24")  # fmt: skip
         assert open_ledger(full.path).head() == head

@@ -225,7 +225,7 @@ def test_entries_cannot_be_changed_even_by_sqlite_itself(full):
 
 
 def test_the_writer_sets_the_pragmas_it_promises(ledger):
-    with ledger._writer.connect() as connection:
+    with ledger.database._writer.connect() as connection:
         found = {
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
             for name in ("journal_mode", "synchronous", "foreign_keys", "recursive_triggers", "busy_timeout")
