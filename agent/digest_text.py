@@ -17,6 +17,8 @@ from .proposers.portfolio import Rules, cheap
 CHARACTERS_A_TOKEN = 3
 _SHARES = {"offers": 0.27, "rules": 0.12, "coverage": 0.08, "strong": 0.17, "weak": 0.10, "failed": 0.09, "open": 0.17}
 """Section → share of the budget."""
+_EXAMPLES = 3
+"""Untested combinations that are named for each new family."""
 
 
 def digest_text(digest: Digest, per_iteration: int, tokens: int) -> str:
@@ -73,6 +75,9 @@ def _marked(offer: Offer) -> str:
 
 def _rules(rules: Rules) -> Iterable[str]:
     yield f"new families, one of which every batch holds: {_list(rules.new_families) or 'none'}"
+    for family in rules.new_families:
+        fresh = [f"{o.test} of {quoted(o.annotation)}" for o in rules.fresh if o.family == family]
+        yield f"untested in {family}: {'; '.join(fresh[:_EXAMPLES])}"
     for gone in rules.retired.values():
         rescue = "a rescue has failed too" if gone.closed else f"a rescue needs another test than {_list(gone.tests)}"
         yield f"retired: {gone.family} of {quoted(gone.annotation)} by {_list(gone.negatives)}; {rescue}"

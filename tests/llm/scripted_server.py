@@ -151,13 +151,17 @@ def sensible(body: dict[str, Any], start: int | None = None) -> str:
         if test.isidentifier()
     ]
     marks = {test: said.split(", ") for test, said in re.findall(r"(\w+) \((\w+(?:, \w+)*)\)", text)}
-    new = re.findall(r"new families, one of which every batch holds: (.*)", text)[0].split(", ")
+    new = [
+        (test, json.loads(name))
+        for line in re.findall(r"^untested in \w+: (.*)$", text, re.MULTILINE)
+        for test, name in re.findall(r'(\w+) of ("[^"]*")', line)
+    ]
     place = (iteration * 7 if start is None else start) % max(1, len(fresh))
     fresh = fresh[place:] + fresh[:place]
-    first = [f for f in fresh if f[0] in marks and marks[f[0]][0] in new][:1]
+    first = new[place % len(new) :][:1] if new else []
     second = [f for f in fresh if "cheap" in marks.get(f[0], ()) and f not in first][:1]
     chosen = [*first, *second, *(f for f in fresh if f not in (*first, *second))][:count]
-    cheap = (second or [f for f in first if "cheap" in marks[f[0]]] or [None])[0]
+    cheap = (second or [f for f in first if "cheap" in marks.get(f[0], ())] or [None])[0]
     others = [f for f in chosen if f != cheap]
     bets = dict.fromkeys(others, ("risky", 0.2)) | dict.fromkeys(others[:1], ("safe", 0.6)) | {cheap: ("cheap", 0.4)}
     return json.dumps({"hypotheses": [hypothesis(*f, bet=bets[f][0], prior=bets[f][1]) for f in chosen]})
