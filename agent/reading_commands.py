@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..embeddings_cache.printing import say, say_json
+from ..embeddings_cache.printing import remark, say, say_json
 from .errors import Exit, UserError
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ HERE = Path()
 def add_to(app: typer.Typer) -> None:
     """Mount the commands of this module."""
     app.command()(review)
+    app.command()(serve)
 
 
 def review(
@@ -39,7 +40,8 @@ def review(
 ) -> None:
     """Say something of a row, or walk through the rows nobody has said anything of. Remarks are appended, never edited."""
     from .ledger.store import Ledger
-    from .review import author_name, remark
+    from .review import author_name
+    from .review import remark as append
     from .session import ledger_path
 
     given = {"note": note, "agree": agree, "doubt": doubt, "invalidate": invalidate, "reinstate": reinstate}
@@ -59,12 +61,43 @@ def review(
         _walk(project, ledger, name)
         return
     (act, text) = next(iter(said.items()))
-    effect = remark(ledger, id_, act, text, name)
+    effect = append(ledger, id_, act, text, name)
     _refresh(project, ledger, quiet=as_json)
     if as_json:
         say_json(asdict(effect))
     else:
         _say_effect(effect)
+
+
+def serve(
+    project: Folder = HERE,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8765,
+    host: Annotated[str, typer.Option(help="Address to listen on; others than loopback show the ledger to others.")] = (
+        "127.0.0.1"
+    ),
+) -> None:
+    """Show the report live and read-only at an address of this machine, until Ctrl-C."""
+    from .ledger.store import Ledger
+    from .serve import is_loopback, make_server
+    from .session import ledger_path
+
+    if ledger_path(project).exists():
+        Ledger.open_readonly(ledger_path(project))  # a file that is no ledger is refused before anything listens
+    server = make_server(project, host, port)
+    where = f"[{host}]" if ":" in host else host
+    if not is_loopback(host):
+        remark(
+            f"warning: {host} is no loopback address. Whoever reaches port {server.server_port} of this machine can read every "
+            "row of this ledger; there is no password and no encryption. Leave --host away to show it to this machine only"
+        )
+    say(f"http://{where}:{server.server_port}/  read-only; Ctrl-C ends")
+    sys.stdout.flush()
+    try:
+        server.serve_forever(poll_interval=0.2)
+    except KeyboardInterrupt:
+        remark("stopped")
+    finally:
+        server.server_close()
 
 
 def _walk(project: Path, ledger: "Ledger", author: str) -> None:

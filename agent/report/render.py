@@ -16,10 +16,12 @@ from markupsafe import Markup
 from .encode import compact
 from .model import ROLES, VERDICTS, ReportData, page_json
 from .panels import calibration, coverage, histograms, rejections
+from .proposers import between_proposers, scores
 from .words import confirmed_rows, facts, overview, remarks
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _SCRIPTS = ("core.js", "charts.js", "table.js", "detail.js", "start.js")
+_LIVE = ("live.js",)
 _STYLES = ("page.css", "panels.css")
 
 
@@ -29,13 +31,15 @@ class ReportError(Exception):
     exit_code = 1
 
 
-def render_report(data: ReportData) -> str:
+def render_report(data: ReportData, live: bool = False) -> str:
     """The page as text: equal data give equal bytes. It loads nothing, and whatever a model wrote is inert in it.
+
+    A ``live`` page, which `screen serve` gives out, also asks its own server where the ledger ends.
 
     Lone surrogates, which UTF-8 cannot hold, become ``?``.
     """
     theme = _read("theme.js")
-    script = "(async()=>{\n" + "".join(_read(name) for name in _SCRIPTS) + "})();\n"
+    script = "(async()=>{\n" + "".join(_read(name) for name in (*_SCRIPTS, *_LIVE[:live])) + "})();\n"
     page = (
         _environment()
         .get_template("report.html.j2")
@@ -48,6 +52,8 @@ def render_report(data: ReportData) -> str:
             histograms=histograms(data.rows),
             calibration=calibration(data),
             coverage=coverage(data),
+            proposers=scores(data.rows) if data.complete else (),
+            difference=between_proposers(data.rows),
             rejections=rejections(data),
             remarks=remarks(data.rows),
             reviewed=sum(bool(row.reviews) for row in data.rows),
@@ -56,7 +62,8 @@ def render_report(data: ReportData) -> str:
             style=Markup("".join(_read(name) for name in _STYLES)),
             theme=Markup(theme),
             script=Markup(script),
-            policy=_policy(theme, script),
+            live=live,
+            policy=_policy(theme, script, ask="'self'" if live else ""),
             payload=Markup(packed_json(page_json(data))),
         )
     )
@@ -99,11 +106,14 @@ def _write_durably(path: Path, content: bytes) -> None:
         os.fsync(out.fileno())
 
 
-def _policy(*scripts: str) -> str:
-    """Content security policy: no request at all, and no script but ours, by hash."""
+def _policy(*scripts: str, ask: str = "") -> str:
+    """Content security policy: no script but ours, by hash, and no request at all, or only to ``ask``."""
     hashes = (base64.b64encode(hashlib.sha256(s.encode("utf-8")).digest()).decode("ascii") for s in scripts)
     allowed = " ".join(f"'sha256-{value}'" for value in hashes)
-    return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; base-uri 'none'"
+    connect = f" connect-src {ask};" if ask else ""
+    return (
+        f"default-src 'none';{connect} script-src {allowed}; style-src 'unsafe-inline'; img-src data:; base-uri 'none'"
+    )
 
 
 @cache

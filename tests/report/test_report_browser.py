@@ -3,13 +3,15 @@
 import dataclasses
 import json
 import shutil
+import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hyposcreen.agent.report import ReportData, write_report
+from hyposcreen.agent.report import ReportData, render_report, write_report
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed (pip install selenium)")
 
@@ -374,6 +376,40 @@ def test_the_page_never_scrolls_sideways(open_page: Open, data_of: Make, width: 
     ready(page)
     assert page.execute_script("return document.documentElement.scrollWidth") <= width
     page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_a_served_page_says_that_the_ledger_has_grown_and_asks_nobody_else(driver: Any, data_of: Make) -> None:
+    data = data_of(20, complete=False)
+    answers = {
+        "/": ("text/html", render_report(data, live=True)),
+        "/head.json": ("application/json", json.dumps({"hash": "f" * 64, "rows": 23, "phase": "not finished"})),
+    }
+    asked = []
+
+    class Server(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            kind, text = answers[self.path]
+            self.send_response(200)
+            self.send_header("Content-Type", f"{kind}; charset=utf-8")
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        driver.get_log("browser")
+        driver.get(f"http://127.0.0.1:{server.server_port}/")
+        live = driver.find_element(By.ID, "live")
+        WebDriverWait(driver, 20).until(lambda _: live.is_displayed())
+        assert live.text == "The ledger has grown: 23 hypotheses, not finished. Show it"
+        assert set(asked) == {"/", "/head.json"}
+        assert driver.get_log("browser") == []
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def test_five_thousand_rows_stay_usable(open_page: Open, data_of: Make, capsys: pytest.CaptureFixture[str]) -> None:
