@@ -13,7 +13,9 @@ import typer
 
 from . import __version__
 from .agent.annotation_commands import app as annotations_app
+from .agent.campaign_commands import app as campaign_app
 from .agent.errors import Exit, UserError
+from .agent.proposer_commands import add_to as add_proposers
 from .agent.reading_commands import add_to as add_reading
 from .agent.record_commands import add_to as add_record
 from .embeddings_cache.commands import app as cache_app
@@ -34,10 +36,12 @@ tests_app = typer.Typer(help="The catalogue of tests.", no_args_is_help=True, ri
 config_app = typer.Typer(help="Settings.", no_args_is_help=True, rich_markup_mode=None)
 add_record(app)
 add_reading(app)
+add_proposers(app)
 app.add_typer(tests_app, name="tests")
 _add_extraction(cache_app)
 app.add_typer(cache_app, name="cache")
 app.add_typer(annotations_app, name="annotations")
+app.add_typer(campaign_app, name="campaign")
 app.add_typer(config_app, name="config")
 
 Folder = Annotated[Path, typer.Option("--project", "-C", help="Working folder: screen.toml and runs.db are there.")]

@@ -6,12 +6,15 @@ with a proposer when they are said. The campaign's name and digest are frozen wi
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from ..hypotheses.campaign import Campaign, CampaignError, Line, asked, lines, load_campaign
 from ..hypotheses.grammar import make_grammar
+from .campaign_table import CampaignLine, campaign_table, system_verdicts, to_json
 from .config import Config
 from .errors import Exit, UserError
+from .ledger.records import Proposed, Rejected
 from .project import Project
 from .proposers.base import Proposer
 from .proposers.campaign import NAME, CampaignProposer, iterations_needed
@@ -69,6 +72,26 @@ def campaign_facts(project: Project) -> dict[str, Any]:
     }
 
 
+def table_of(folder: Path) -> tuple[tuple[CampaignLine, ...], dict[str, str], Campaign, dict[str, Any]]:
+    """Lines, verdicts of systems, the campaign, and all of it as JSON types, of the run in ``folder``. Reads only."""
+    from .session import open_ledger  # which opens runs by this module
+
+    with open_ledger(folder) as ledger:
+        plan = ledger.run()
+        if plan is None or not plan.campaign:
+            raise UserError(f"the run of {folder} has no campaign; start one with `screen run --campaign NAME`")
+        _, rows = ledger.snapshot(views=False)
+        found = campaign_table(rows, ledger.records(Proposed), ledger.records(Rejected))
+    campaign = _named(plan.campaign["name"], folder)
+    if campaign.digest != plan.campaign["digest"]:
+        raise UserError(
+            f"campaign '{campaign.name}' is another one than the run of {folder} was made with "
+            f"({campaign.digest[:12]}, then {plan.campaign['digest'][:12]}); put its campaign.toml back"
+        )
+    verdicts = system_verdicts(found, campaign)
+    return found, verdicts, campaign, to_json(found, verdicts, campaign)
+
+
 def campaign_lines(project: Project) -> tuple[Line, ...]:
     """The project's campaign, resolved by the names of annotations; no label is read."""
     project_grammar = make_grammar(
@@ -83,7 +106,11 @@ def campaign_lines(project: Project) -> tuple[Line, ...]:
 
 
 def _campaign(project: Project) -> Campaign:
+    return _named(project.config.campaign, project.folder)
+
+
+def _named(name: str, folder: Path) -> Campaign:
     try:
-        return load_campaign(project.config.campaign, project.folder)
+        return load_campaign(name, folder)
     except CampaignError as error:
         raise UserError(str(error)) from None
