@@ -101,7 +101,8 @@ class _Attempts:
         """A try is over."""
         (id_,) = job.subsets
         seconds, detail = round(outcome.seconds, 4), outcome.detail[:500]
-        self._ledger.append(AttemptEnded(id_, self._numbers[id_], outcome.kind, seconds, detail))
+        drawn = {name: outcome.value[name] for name in ("sketches",) if name in outcome.value}  # for pictures
+        self._ledger.append(AttemptEnded(id_, self._numbers[id_], outcome.kind, seconds, detail), context=drawn)
         reached("attempt.ended")
 
     def _lease(self, rows: int) -> float:
