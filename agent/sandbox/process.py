@@ -4,22 +4,21 @@ It contains crashes, endless loops and memory, not malice: the worker can read f
 package runs in it. A kernel boundary is another backend behind the same protocol.
 """
 
-import json
 import os
-import select
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
 from .base import Job, Limits, Outcome, OutcomeKind
-from .worker import HEADER
+from .frames import read_frame, write_frame
 
 _TAIL = 2000
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
@@ -62,27 +61,20 @@ class ProcessSandbox:
     def _run(self, job: Job, limits: Limits) -> Outcome:
         started = time.monotonic()
         process = self._start()
-        body = json.dumps({"job": job.to_json(), "memory_bytes": limits.memory_bytes}).encode()
+        assert process.stdin is not None and process.stdout is not None
         deadline = started + limits.wall_seconds
         try:
-            self._write(process, HEADER.pack(len(body), 0) + body, deadline)
-            lengths = HEADER.unpack(self._read(process, HEADER.size, deadline))
-            reply = json.loads(self._read(process, lengths[0], deadline))
-            payload = self._read(process, lengths[1], deadline)
+            request = {"job": job.to_json(), "memory_bytes": limits.memory_bytes}
+            write_frame(process.stdin.fileno(), request, deadline)
+            reply, payload = read_frame(process.stdout.fileno(), deadline)
         except TimeoutError:
             self.close()
-            return self._ended("timeout", started, f"no answer within {limits.wall_seconds:g} s")
+            return ended("timeout", started, f"no answer within {limits.wall_seconds:g} s")
         except (EOFError, BrokenPipeError):
             return self._crashed(started)
-        seconds = time.monotonic() - started
-        if reply["kind"] != "ok":
-            if reply["kind"] == "memory":
-                self.close()  # what is left of its heap is not worth trusting
-            return Outcome(reply["kind"], seconds, reply["detail"])
-        values = np.frombuffer(payload, dtype="<f8")
-        ends = np.cumsum(list(reply["vectors"].values()))
-        vectors = {name: values[end - n : end] for (name, n), end in zip(reply["vectors"].items(), ends, strict=True)}
-        return Outcome("ok", seconds, value=reply["value"], vectors=vectors)
+        if reply["kind"] == "memory":
+            self.close()  # what is left of its heap is not worth trusting
+        return outcome_of(reply, payload, started)
 
     def _kill(self) -> None:
         process = self._process
@@ -114,52 +106,42 @@ class ProcessSandbox:
             )
         return self._process
 
-    @staticmethod
-    def _write(process: subprocess.Popen[bytes], data: bytes, deadline: float) -> None:
-        """A worker that stopped reading must not hold up the loop, so writing has a deadline too."""
-        assert process.stdin is not None
-        fd = process.stdin.fileno()
-        os.set_blocking(fd, False)
-        rest = memoryview(data)
-        while rest:
-            _, ready, _ = select.select([], [fd], [], max(0.0, deadline - time.monotonic()))
-            if not ready:
-                raise TimeoutError
-            rest = rest[os.write(fd, rest[: 1 << 16]) :]
-
-    @staticmethod
-    def _read(process: subprocess.Popen[bytes], size: int, deadline: float) -> bytes:
-        assert process.stdout is not None
-        fd = process.stdout.fileno()
-        parts: list[bytes] = []
-        while size > 0:
-            ready, _, _ = select.select([fd], [], [], max(0.0, deadline - time.monotonic()))
-            if not ready:
-                raise TimeoutError
-            part = os.read(fd, min(size, 1 << 20))
-            if not part:
-                raise EOFError
-            parts.append(part)
-            size -= len(part)
-        return b"".join(parts)
-
     def _crashed(self, started: float) -> Outcome:
         assert self._process is not None
         code = self._process.wait()
-        tail = ""
-        if self._log is not None:
-            self._log.seek(0, os.SEEK_END)
-            self._log.seek(max(0, self._log.tell() - _TAIL))
-            tail = self._log.read().decode(errors="replace").strip().rsplit("\n", 1)[-1]
+        tail = "" if self._log is None else tail_of(self._log)
         self.close()
-        if "MemoryError" in tail:
-            return self._ended("memory", started, "the worker ran out of its memory limit")
         how = f"signal {-code}" if code < 0 else f"exit status {code}"
-        return self._ended("crash", started, f"the worker ended with {how}{': ' + tail if tail else ''}")
+        return crashed(how, tail, started)
 
-    @staticmethod
-    def _ended(kind: OutcomeKind, started: float, detail: str) -> Outcome:
-        return Outcome(kind, time.monotonic() - started, detail)
+
+def crashed(how: str, tail: str, started: float) -> Outcome:
+    """The outcome of a worker that ended without an answer; ``tail`` is the last line of its log."""
+    if "MemoryError" in tail:
+        return ended("memory", started, "the worker ran out of its memory limit")
+    return ended("crash", started, f"the worker ended with {how}{': ' + tail if tail else ''}")
+
+
+def ended(kind: OutcomeKind, started: float, detail: str) -> Outcome:
+    """An outcome without numbers."""
+    return Outcome(kind, time.monotonic() - started, detail)
+
+
+def outcome_of(reply: Mapping[str, Any], payload: bytes, started: float) -> Outcome:
+    """The outcome a frame of :mod:`.worker` holds."""
+    if reply["kind"] != "ok":
+        return ended(reply["kind"], started, reply["detail"])
+    values = np.frombuffer(payload, dtype="<f8")
+    ends = np.cumsum(list(reply["vectors"].values()))
+    vectors = {name: values[end - n : end] for (name, n), end in zip(reply["vectors"].items(), ends, strict=True)}
+    return Outcome("ok", time.monotonic() - started, value=reply["value"], vectors=vectors)
+
+
+def tail_of(log: IO[bytes]) -> str:
+    """The last line of a log."""
+    log.seek(0, os.SEEK_END)
+    log.seek(max(0, log.tell() - _TAIL))
+    return log.read().decode(errors="replace").strip().rsplit("\n", 1)[-1]
 
 
 def worker_environment(threads: int) -> dict[str, str]:

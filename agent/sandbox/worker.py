@@ -1,19 +1,18 @@
 """The worker: reads jobs on stdin, writes outcomes on stdout, and knows nothing else of the campaign.
 
 It opens the cache by path, read-only, and never sees a ledger, a claim or a result of another hypothesis. Frames are two
-little-endian uint64 lengths (JSON, payload) and the two byte strings. Started by :mod:`.process`.
+little-endian uint64 lengths (JSON, payload) and the two byte strings. Started by :mod:`.process`, or forked by :mod:`.zygote`.
 """
 
 import json
 import os
 import resource
-import struct
 import sys
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import asdict, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -30,10 +29,22 @@ from ...tests_library.spaces import Geometry
 from ...tests_library.statistics.base import Entity, TestKind
 from ...tests_library.uncertainty import effect_intervals
 from .brought import bring
+from .frames import HEADER
+from .frames import answer as send
 
-HEADER = struct.Struct("<QQ")
 _GEOMETRIES = 4
 """Universes kept ready: explore, sealed, all, and one background."""
+
+
+@dataclass(frozen=True)
+class _Opened(Cache):
+    """A cache whose optional arrays are mapped already, for a worker that can open no file any more."""
+
+    mapped: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+    def extra(self, name: str) -> NDArray[Any]:
+        """See :meth:`Cache.extra`."""
+        return self.mapped[name] if name in self.mapped else super().extra(name)
 
 
 class Bench:
@@ -107,11 +118,20 @@ class Bench:
 
     def _cache(self, path: str, digest: str) -> tuple[Cache, tuple[str, ...], dict[Any, Any]]:
         if path not in self._caches:
-            cache = open_cache(Path(path), verify=False)  # the parent has verified it; here only the name is compared
-            if cache.digest != digest:
-                raise ValueError(f"cache {path} has digest {cache.digest[:12]}, the job names {digest[:12]}")
-            self._caches[path] = (cache, gene_families(cache.genes.symbol), {})
+            self.open(path, path, digest)
+        cache = self._caches[path][0]
+        if cache.digest != digest:
+            raise ValueError(f"cache {path} has digest {cache.digest[:12]}, the job names {digest[:12]}")
         return self._caches[path]
+
+    def open(self, path: str, location: str, digest: str) -> None:
+        """Map the cache that jobs call ``path``, and its optional arrays, from ``location``, read-only."""
+        cache = open_cache(Path(location), verify=False)  # the parent has verified it; here only the name is compared
+        if cache.digest != digest:
+            raise ValueError(f"cache {path} has digest {cache.digest[:12]}, the job names {digest[:12]}")
+        held = {f.name: getattr(cache, f.name) for f in fields(Cache)}
+        opened = _Opened(**held, mapped={name: cache.extra(name) for name in cache.extras})
+        self._caches[path] = (opened, gene_families(cache.genes.symbol), {})
 
 
 def entity_from_json(value: Mapping[str, Any]) -> Entity:
@@ -164,16 +184,17 @@ def _vectors(scans: tuple[NullScan, ...]) -> dict[str, NDArray[np.float64]]:
     return out
 
 
-def serve(requests: BinaryIO, replies: BinaryIO) -> None:
-    """Answer frames until the input ends."""
-    bench = Bench()
+def serve(bench: Bench, requests: BinaryIO, replies: BinaryIO, compiled: Sequence[Any] = ()) -> None:
+    """Answer frames until the input ends. ``compiled`` grows with the kernels that had to be compiled here."""
+    told = 0
     while True:
         header = requests.read(HEADER.size)
         if len(header) < HEADER.size:
             return
         length, _ = HEADER.unpack(header)
         request = json.loads(requests.read(length))
-        limit_memory(request["memory_bytes"])
+        if "memory_bytes" in request:
+            limit_memory(request["memory_bytes"])
         try:
             value, vectors = bench.answer(request["job"])
             reply = {"kind": "ok", "value": value, "vectors": {k: len(v) for k, v in vectors.items()}}
@@ -181,12 +202,8 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
             reply, vectors = {"kind": "memory", "detail": "the job asked for more memory than its limit"}, {}
         except Exception as error:  # noqa: BLE001 - at the edge of the process every error is an outcome
             reply, vectors = {"kind": "error", "detail": f"{type(error).__name__}: {error}"}, {}
-        body = json.dumps(reply).encode()
-        payload = b"".join(np.ascontiguousarray(v, dtype="<f8").tobytes() for v in vectors.values())
-        replies.write(HEADER.pack(len(body), len(payload)))
-        replies.write(body)
-        replies.write(payload)
-        replies.flush()
+        reply["compiled"], told = list(compiled[told:]), len(compiled)
+        send(replies, reply, b"".join(np.ascontiguousarray(v, dtype="<f8").tobytes() for v in vectors.values()))
 
 
 def limit_memory(extra_bytes: int) -> None:
@@ -214,7 +231,7 @@ def main() -> None:
     die_with(int(sys.argv[1]))
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # a stray print must not look like a frame
-    serve(sys.stdin.buffer, replies)
+    serve(Bench(), sys.stdin.buffer, replies)
 
 
 if __name__ == "__main__":

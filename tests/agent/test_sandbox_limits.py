@@ -17,7 +17,9 @@ from hyposcreen.agent.executor import RETRY_FACTOR, Executor
 from hyposcreen.agent.ledger import records as rec
 from hyposcreen.agent.project import Side
 from hyposcreen.agent.sandbox.base import Job, Limits, Outcome
-from hyposcreen.agent.sandbox.process import ProcessSandbox, worker_environment
+from hyposcreen.agent.sandbox.choose import Workers, findings
+from hyposcreen.agent.sandbox.choose import workers as make_workers
+from hyposcreen.agent.sandbox.process import worker_environment
 
 ENOUGH = Limits(120, 2 << 30)
 LONG = 20_000_000
@@ -26,9 +28,21 @@ LONG = 20_000_000
 needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="reads /proc")
 
 
+@pytest.fixture(scope="module", params=["none", "landlock", "sealed"])
+def workers(request: Any) -> Iterator[Workers]:
+    """Workers behind each boundary that holds here."""
+    if request.param != "none":
+        finding = findings()[request.param]
+        if not finding.holds:
+            pytest.skip(f"{request.param} {finding.in_words}")
+    made = make_workers(request.param)
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def sandbox() -> Iterator[ProcessSandbox]:
-    one = ProcessSandbox()
+def sandbox(workers: Workers) -> Iterator[Any]:
+    one = workers.make()
     yield one
     one.close()
 
@@ -67,16 +81,18 @@ def gone(pid: int) -> bool:
     return False
 
 
-def test_workers_give_the_numbers_of_the_library_in_order(jobs: list[Job], small: Any) -> None:
+def test_workers_give_the_numbers_of_the_library_in_order(workers: Workers, jobs: list[Job], small: Any) -> None:
     inside = [small.InProcess().run(job, ENOUGH) for job in jobs]
     assert all(o.kind == "ok" and o.vectors for o in inside)
     order = list(range(len(jobs)))
     random.Random(1).shuffle(order)
-    with Executor(2, ENOUGH) as two:
+    with Executor(2, ENOUGH, workers.make) as two:
         both = list(two.run(jobs))
         shuffled = dict(zip(order, two.run([jobs[i] for i in order]), strict=True))
-    with Executor(1, ENOUGH, lambda: ProcessSandbox(threads=2)) as one:
+    several = make_workers(workers.backend, threads=2)
+    with Executor(1, ENOUGH, several.make) as one:
         threaded = list(one.run(jobs))
+    several.close()
     for i, expected in enumerate(inside):
         assert same(both[i], expected)
         assert same(shuffled[i], expected)
@@ -84,7 +100,7 @@ def test_workers_give_the_numbers_of_the_library_in_order(jobs: list[Job], small
     assert not same(inside[0], inside[1])
 
 
-def test_a_job_that_overruns_its_time_is_ended_and_the_next_one_runs(sandbox: ProcessSandbox, jobs: list[Job]) -> None:
+def test_a_job_that_overruns_its_time_is_ended_and_the_next_one_runs(sandbox: Any, jobs: list[Job]) -> None:
     assert sandbox.run(jobs[0], ENOUGH).kind == "ok"
     pid = sandbox.pid
     outcome = sandbox.run(replace(jobs[0], m=LONG), Limits(1.0, 4 << 30))
@@ -94,22 +110,22 @@ def test_a_job_that_overruns_its_time_is_ended_and_the_next_one_runs(sandbox: Pr
 
 
 @needs_proc
-def test_a_worker_that_stopped_reading_is_a_timeout_too(sandbox: ProcessSandbox, jobs: list[Job]) -> None:
+def test_a_worker_that_stopped_reading_is_a_timeout_too(sandbox: Any, jobs: list[Job]) -> None:
     assert sandbox.run(jobs[0], ENOUGH).kind == "ok"
     assert sandbox.pid is not None
     os.kill(sandbox.pid, signal.SIGSTOP)
     large = replace(jobs[0], universe=tuple(range(200_000)))  # more than a pipe holds
-    assert sandbox.run(large, Limits(0.5, 1 << 30)).kind == "timeout"
+    assert sandbox.run(large, replace(ENOUGH, wall_seconds=0.5)).kind == "timeout"
     assert sandbox.run(jobs[0], ENOUGH).kind == "ok"
 
 
-def test_a_worker_that_is_killed_is_a_crash(sandbox: ProcessSandbox, jobs: list[Job]) -> None:
+def test_a_worker_that_is_killed_is_a_crash(sandbox: Any, jobs: list[Job]) -> None:
     assert sandbox.run(jobs[0], ENOUGH).kind == "ok"
     pid = sandbox.pid
     assert pid is not None
     killer = threading.Timer(0.3, os.kill, (pid, signal.SIGKILL))
     killer.start()
-    outcome = sandbox.run(replace(jobs[0], m=LONG), Limits(60, 8 << 30))
+    outcome = sandbox.run(replace(jobs[0], m=LONG), replace(ENOUGH, wall_seconds=60))
     killer.join()
     assert (outcome.kind, outcome.detail) == ("crash", "the worker ended with signal 9")
     assert sandbox.run(jobs[0], ENOUGH).kind == "ok"
@@ -118,7 +134,7 @@ def test_a_worker_that_is_killed_is_a_crash(sandbox: ProcessSandbox, jobs: list[
 @pytest.mark.skipif(
     not Path("/proc/self/statm").exists(), reason="the memory limit is Linux only, and the worker says so"
 )
-def test_a_job_that_wants_more_memory_than_it_may(sandbox: ProcessSandbox, jobs: list[Job]) -> None:
+def test_a_job_that_wants_more_memory_than_it_may(sandbox: Any, jobs: list[Job]) -> None:
     outcome = sandbox.run(replace(jobs[3], m=2_000_000, vectors=False), Limits(60, 64 << 20))
     assert outcome.kind == "memory", outcome
     assert sandbox.run(jobs[3], ENOUGH).kind == "ok"
@@ -134,7 +150,7 @@ def test_a_job_that_wants_more_memory_than_it_may(sandbox: ProcessSandbox, jobs:
     ],
 )
 def test_a_job_that_makes_no_sense_is_an_error_with_a_sentence(
-    sandbox: ProcessSandbox, jobs: list[Job], change: dict[str, Any], part: str
+    sandbox: Any, jobs: list[Job], change: dict[str, Any], part: str
 ) -> None:
     outcome = sandbox.run(replace(jobs[0], **change), ENOUGH)
     assert outcome.kind == "error"
@@ -143,7 +159,7 @@ def test_a_job_that_makes_no_sense_is_an_error_with_a_sentence(
 
 @needs_proc
 def test_a_worker_sees_no_variable_of_its_parent(
-    sandbox: ProcessSandbox, jobs: list[Job], monkeypatch: pytest.MonkeyPatch
+    sandbox: Any, jobs: list[Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SECRET_KEY", "hunter2")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-hunter2")
@@ -156,7 +172,7 @@ def test_a_worker_sees_no_variable_of_its_parent(
     assert not names & {"SECRET_KEY", "OPENAI_API_KEY", "PYTHONPATH", "HOME", "USER"}
 
 
-def test_closing_from_another_thread_ends_a_running_job(sandbox: ProcessSandbox, jobs: list[Job]) -> None:
+def test_closing_from_another_thread_ends_a_running_job(sandbox: Any, jobs: list[Job]) -> None:
     assert sandbox.run(jobs[0], ENOUGH).kind == "ok"
     outcomes: list[Outcome] = []
     thread = threading.Thread(target=lambda: outcomes.append(sandbox.run(replace(jobs[0], m=LONG), ENOUGH)))

@@ -1,0 +1,136 @@
+"""Which boundary workers get: the strongest that the self-test has seen hold, once a boot.
+
+What was found is kept in the account's cache folder under a name made of everything it may depend on: the boot, the kernel, the
+account, the namespaces and filters this process lives under, and this package's own code. A finding that turns out to be wrong
+does no harm: a worker whose boundary is refused ends before it reads a job.
+"""
+
+import hashlib
+import json
+import os
+import stat
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import Exit, UserError
+from .backends import BACKENDS
+from .base import Sandbox
+from .confined import ConfinedSandbox
+from .nursery import Nursery
+from .process import ProcessSandbox
+from .selftest import Finding, examine
+
+AUTO, NONE = "auto", "none"
+_PRIVATE = 0o600
+
+
+@dataclass(frozen=True)
+class Workers:
+    """How the workers of a pool are made."""
+
+    backend: str
+    """Name of the boundary, or ``none``."""
+    notice: str
+    """What a user should hear; empty when a boundary holds."""
+    make: Callable[[], Sandbox]
+    close: Callable[[], None]
+    """End what the workers came from, after the workers."""
+
+
+def workers(wanted: str = AUTO, threads: int = 1) -> Workers:
+    """Workers for library tests. ``wanted``: ``auto``, a backend's name, or ``none``.
+
+    Raises :class:`UserError` for a backend that is not known or does not hold here; ``auto`` never does: without any boundary
+    library tests run in plain worker processes, and the notice says so.
+    """
+    if wanted not in (AUTO, *BACKENDS):
+        raise UserError(f"sandbox '{wanted}' is not known; choose one of {', '.join((AUTO, *BACKENDS))}", Exit.USAGE)
+    if wanted == NONE:
+        return _plain("no sandbox, as asked for: library tests run in plain worker processes", threads)
+    found = findings()
+    name = strongest(found) if wanted == AUTO else wanted
+    if name is None:
+        why = "; ".join(f"{f.backend} {f.in_words}" for f in found.values())
+        return _plain(
+            f"nothing here can confine a worker ({why}); library tests run in plain worker processes", threads
+        )
+    if not found[name].holds:
+        raise UserError(
+            f"sandbox '{name}' {found[name].in_words}; use --sandbox auto, or --sandbox none to run library tests without"
+        )
+    nursery = Nursery(everything=BACKENDS[name].preload)
+    return Workers(name, "", lambda: ConfinedSandbox(BACKENDS[name], nursery, threads), nursery.close)
+
+
+def strongest(found: dict[str, Finding]) -> str | None:
+    """The first backend, in their order, that holds."""
+    return next((name for name in BACKENDS if name in found and found[name].holds), None)
+
+
+def findings(fresh: bool = False) -> dict[str, Finding]:
+    """What the self-test found on this boot; runs it where nothing is kept, or when ``fresh``."""
+    path = _kept_at()
+    found = {} if fresh else _read(path)
+    if not found:
+        found = examine()
+        _write(path, found)
+    return found
+
+
+def _plain(notice: str, threads: int) -> Workers:
+    return Workers(NONE, notice, lambda: ProcessSandbox(threads), lambda: None)
+
+
+def _kept_at() -> Path:
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path(os.environ.get("HOME") or "/nonexistent") / ".cache")
+    return base / "hyposcreen" / f"sandbox-{_circumstances()}.json"
+
+
+def _circumstances() -> str:
+    """A name for everything the finding may depend on."""
+    said = [sys.executable, sys.version, " ".join(os.uname()), str(os.getuid())]
+    for path in ("/proc/sys/kernel/random/boot_id", "/proc/self/status"):
+        with suppress(OSError):
+            text = Path(path).read_text()
+            said += [line for line in text.splitlines() if path.endswith("boot_id") or line.startswith(_TELLING)]
+    for name in ("user", "mnt", "pid", "net"):
+        with suppress(OSError):
+            said.append(os.readlink(f"/proc/self/ns/{name}"))  # noqa: PTH115 - the link's text, not a path
+    code = hashlib.sha256(json.dumps(said).encode())
+    for file in sorted(Path(__file__).parent.rglob("*.py")):
+        code.update(file.read_bytes())
+    return code.hexdigest()[:24]
+
+
+_TELLING = ("CapBnd", "CapEff", "NoNewPrivs", "Seccomp")
+
+
+def _read(path: Path) -> dict[str, Finding]:
+    """What was kept, if this account wrote it and nobody else could have."""
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        with path.open("rb") as file:
+            facts = os.fstat(file.fileno())
+            if facts.st_uid != os.getuid() or stat.S_IMODE(facts.st_mode) != _PRIVATE:
+                return {}
+            held = json.load(file)
+        return {name: _finding(one) for name, one in held.items()}
+    return {}
+
+
+def _finding(held: dict[str, Any]) -> Finding:
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in held.items()}
+    return Finding(**fields)
+
+
+def _write(path: Path, found: dict[str, Finding]) -> None:
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        partial = path.with_name(f".{path.name}.{os.getpid()}")
+        file = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _PRIVATE)
+        with os.fdopen(file, "w") as out:
+            json.dump({name: asdict(one) for name, one in found.items()}, out)
+        partial.replace(path)

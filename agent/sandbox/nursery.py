@@ -1,0 +1,185 @@
+"""Outside the boundary: start the zygote, ask it for workers, hear how they ended, kill them."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from .process import tail_of, worker_environment
+
+_START_SECONDS = 120.0
+_BURY_SECONDS = 10.0
+_KEEP_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class End:
+    """How a worker ended."""
+
+    status: int
+    """As ``waitpid`` gives it."""
+    cpu_seconds: float
+    peak_bytes: int
+
+    @property
+    def signal(self) -> int:
+        """The signal that ended it, or 0."""
+        return os.WTERMSIG(self.status) if os.WIFSIGNALED(self.status) else 0
+
+    @property
+    def in_words(self) -> str:
+        """For messages."""
+        return f"signal {self.signal}" if self.signal else f"exit status {os.waitstatus_to_exitcode(self.status)}"
+
+
+class Infant:
+    """One worker, as the loop holds it: its number and the line on which the zygote speaks of it."""
+
+    def __init__(self, line: socket.socket) -> None:
+        self._line = line
+        self.pid = int(self._heard(_START_SECONDS)["pid"])
+        self._end: End | None = None
+
+    def fileno(self) -> int:
+        """Readable when the worker has ended."""
+        return self._line.fileno()
+
+    def kill(self) -> End | None:
+        """End the worker, if it has not ended; how it ended, or ``None`` where the zygote is gone (and the worker with it)."""
+        if self._end is None and self._line.fileno() >= 0:
+            with suppress(OSError):
+                self._line.shutdown(socket.SHUT_WR)
+            return self.wait(_BURY_SECONDS)
+        return self._end
+
+    def wait(self, seconds: float) -> End | None:
+        """How the worker ended; ``None`` when it has not within ``seconds``, or nobody knows."""
+        if self._end is None and self._line.fileno() >= 0:
+            try:
+                said = self._heard(seconds)
+                self._end = End(said["status"], said["cpu"], said["peak"])
+            except TimeoutError:
+                return None
+            except (OSError, EOFError):
+                pass
+            self._line.close()
+        return self._end
+
+    def _heard(self, seconds: float) -> dict[str, Any]:
+        self._line.settimeout(seconds)
+        message = self._line.recv(4096)
+        if not message:
+            raise EOFError
+        said: dict[str, Any] = json.loads(message)
+        return said
+
+
+class Nursery:
+    """One zygote, started on first use and again after its death. Safe for threads."""
+
+    def __init__(self, everything: bool = False, user: int | None = None) -> None:
+        """``everything``: load all that a job may need beforehand (for workers that can open no file). ``user``: as whom."""
+        self._everything = everything
+        self._user = user
+        self._process: subprocess.Popen[bytes] | None = None
+        self._orders: socket.socket | None = None
+        self._lock = threading.Lock()
+        self._scribes: list[Infant] = []
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the zygote, if one runs."""
+        return None if self._process is None else self._process.pid
+
+    def spawn(self, request: Mapping[str, Any], files: Sequence[int]) -> Infant:
+        """A new worker with ``files``: its input, its log, and what its role asks for. ``OSError`` if none starts."""
+        mine, line = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            with self._lock:
+                orders = self._ready()
+                socket.send_fds(orders, [json.dumps(request).encode()], [line.fileno(), *files])
+        except OSError:
+            mine.close()
+            raise
+        finally:
+            line.close()
+        try:
+            return Infant(mine)
+        except (EOFError, TimeoutError) as error:
+            mine.close()
+            raise OSError("the process that starts workers ended") from error
+
+    def keep_kernels(self, signatures: Sequence[Any]) -> None:
+        """Have kernels that a worker compiled compiled once more outside the boundary, and kept. Does not wait."""
+        if signatures:
+            with open(os.devnull, "r+b") as nothing, suppress(OSError):  # noqa: PTH123 - a device
+                request = {"role": "keep_kernels", "signatures": list(signatures)}
+                self._scribes.append(self.spawn(request, [nothing.fileno(), nothing.fileno()]))
+
+    def close(self) -> None:
+        """End the zygote and every worker it made; what it still has to keep is kept first, within reason."""
+        patience = time.monotonic() + _KEEP_SECONDS
+        while self._scribes:
+            self._scribes.pop().wait(max(0.1, patience - time.monotonic()))
+        with self._lock:
+            self._stop()
+
+    def _ready(self) -> socket.socket:
+        if self._process is None or self._process.poll() is not None:
+            self._stop()
+            self._start()
+        assert self._orders is not None
+        return self._orders
+
+    def _start(self) -> None:
+        mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        identity: dict[str, Any] = {}
+        if self._user is not None:
+            identity = {"user": self._user, "group": self._user, "extra_groups": []}
+        loads = "everything" if self._everything else "usual"
+        with tempfile.TemporaryFile() as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-s", "-P", "-m", "hyposcreen.agent.sandbox.zygote", str(theirs.fileno()), loads],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=worker_environment(1),
+                cwd="/",
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,  # Ctrl-C is for the loop, which ends its workers itself
+                **identity,
+            )
+            theirs.close()
+            mine.settimeout(_START_SECONDS)
+            try:
+                ready = mine.recv(16)
+            except OSError:
+                ready = b""
+            if not ready:
+                mine.close()
+                self._stop()
+                raise OSError(f"no process for workers starts: {tail_of(log)}")
+        mine.settimeout(None)
+        self._orders = mine
+
+    def _stop(self) -> None:
+        if self._orders is not None:
+            self._orders.close()  # it ends by itself, and every worker with it
+            self._orders = None
+        if self._process is not None:
+            patience = time.monotonic() + _BURY_SECONDS
+            while self._process.poll() is None and time.monotonic() < patience:
+                time.sleep(0.002)
+            if self._process.poll() is None:
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
