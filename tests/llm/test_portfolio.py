@@ -9,7 +9,7 @@ from hyposcreen.agent.digest import Digest, Notes, Offer, SeenRow, detectable
 from hyposcreen.agent.proposers.answers import read
 from hyposcreen.agent.proposers.directions import adequate, retired, worth_seeing
 from hyposcreen.agent.proposers.filling import fill
-from hyposcreen.agent.proposers.portfolio import Candidate, Rules
+from hyposcreen.agent.proposers.portfolio import REASONS, Candidate, Rules
 from hyposcreen.hypotheses.spec import Proposal
 from hyposcreen.tests_library.catalogue import CATALOGUE
 
@@ -43,6 +43,7 @@ def one(test: str = "community", annotation: str = "monocytes", bet: str = "safe
 
 def reason(of: Rules, candidate: Candidate) -> str | None:
     fault = of.fault(candidate)
+    assert fault is None or fault.reason in REASONS
     return None if fault is None else fault.reason
 
 
@@ -109,6 +110,7 @@ def test_a_direction_the_test_cannot_confirm_and_a_dear_bargain_are_refused() ->
 def batch(of: Rules, *candidates: Candidate, count: int = 3) -> tuple[int, list[str]]:
     kept, refused = of.batch(candidates, count)
     assert all(why.detail.isprintable() and len(why.detail) < 300 for _, why in refused)
+    assert {why.reason for _, why in refused} <= set(REASONS)
     return len(kept), [why.reason for _, why in refused]
 
 
