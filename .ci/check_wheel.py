@@ -19,6 +19,9 @@ NEEDED = {
     "hyposcreen/embeddings_cache/demo/control_random_init_1/layer_04.npy",
     "hyposcreen/embeddings_cache/demo/model/model.safetensors",
     "hyposcreen/prompts/__init__.py",
+    "hyposcreen/prompts/system.md.j2",
+    "hyposcreen/prompts/critic.md.j2",
+    "hyposcreen/agent/report/templates/proposers.html.j2",
 }
 ROOMS = {"agent", "hypotheses", "tests_library", "embeddings_cache", "prompts"}
 
