@@ -18,6 +18,7 @@ from .agent.errors import Exit, UserError
 from .agent.proposer_commands import add_to as add_proposers
 from .agent.reading_commands import add_to as add_reading
 from .agent.record_commands import add_to as add_record
+from .agent.record_commands import ledger as ledger_app
 from .embeddings_cache.commands import app as cache_app
 from .embeddings_cache.extraction_command import add_to as _add_extraction
 from .embeddings_cache.printing import say as _say
@@ -35,7 +36,7 @@ app = typer.Typer(
 tests_app = typer.Typer(help="The catalogue of tests.", no_args_is_help=True, rich_markup_mode=None)
 config_app = typer.Typer(help="Settings.", no_args_is_help=True, rich_markup_mode=None)
 add_record(app)
-add_reading(app)
+add_reading(app, ledger_app)
 add_proposers(app)
 app.add_typer(tests_app, name="tests")
 _add_extraction(cache_app)

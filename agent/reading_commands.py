@@ -9,6 +9,7 @@ import typer
 
 from ..embeddings_cache.printing import remark, say, say_json
 from .errors import Exit, UserError
+from .foreign_commands import add_to as add_foreign
 
 if TYPE_CHECKING:
     from .ledger.store import Ledger
@@ -19,8 +20,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 HERE = Path()
 
 
-def add_to(app: typer.Typer) -> None:
+def add_to(app: typer.Typer, ledger: typer.Typer) -> None:
     """Mount the commands of this module."""
+    add_foreign(ledger)
     app.command()(review)
     app.command()(serve)
 
@@ -81,8 +83,8 @@ def serve(
     from .serve import is_loopback, make_server
     from .session import ledger_path
 
-    if ledger_path(project).exists():
-        Ledger.open_readonly(ledger_path(project))  # a file that is no ledger is refused before anything listens
+    if not isinstance(place := ledger_path(project), Path) or place.exists():
+        Ledger.open_readonly(place)  # what is no ledger is refused before anything listens
     server = make_server(project, host, port)
     where = f"[{host}]" if ":" in host else host
     if not is_loopback(host):

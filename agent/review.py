@@ -157,5 +157,5 @@ def refresh_report(folder: Path, ledger: Ledger, name: str) -> Path | None:
     path = folder / name
     if not path.exists():
         return None
-    write_report(report_data(ledger), path)
+    write_report(report_data(ledger, folder), path)
     return path

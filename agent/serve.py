@@ -13,14 +13,13 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from .config import LEDGER_NAME
 from .errors import Exit, UserError
 from .ledger.errors import LedgerError
 from .ledger.records import RunClosed
-from .ledger.store import Ledger
 from .report.audits import FOLDER, NAME
 from .report.render import render_report
 from .report.source import report_data
+from .session import open_ledger
 
 SECONDS = 20.0
 """A client that says nothing for so long is let go."""
@@ -37,16 +36,16 @@ class Live:
     def page(self) -> tuple[str, bytes]:
         """A tag that changes with the page, and the page. Raises :class:`LedgerError` where there is no ledger yet."""
         with self._lock:  # one rendering at a time, however many ask
-            ledger = Ledger.open_readonly(self._folder / LEDGER_NAME)
+            ledger = open_ledger(self._folder)
             tag = f"{ledger.head().hash}-{self._audited()}"
             if tag != self._page[0]:
-                data = report_data(ledger)
+                data = report_data(ledger, self._folder)
                 self._page = (f"{data.head.hash}-{self._audited()}", render_report(data, live=True).encode())
             return self._page
 
     def head(self) -> bytes:
         """Where the ledger ends, how many hypotheses it holds and whether the run is finished, as JSON."""
-        ledger = Ledger.open_readonly(self._folder / LEDGER_NAME)
+        ledger = open_ledger(self._folder)
         head, rows = ledger.snapshot(views=False)
         phase = "finished" if ledger.records(RunClosed) else "not finished"
         return json.dumps({"seq": head.seq, "hash": head.hash, "rows": len(rows), "phase": phase}).encode()

@@ -65,7 +65,7 @@ def _parts(folder: Path, ledger: Ledger, run: RunOpened) -> dict[str, bytes]:
         _WORKFLOW: _workflow(run).encode(),
         "runs.db": _copy(Path(ledger.path)),
         "rows.csv": table.getvalue().encode(),
-        "report.html": render_report(report_data(ledger)).encode(),
+        "report.html": render_report(report_data(ledger, folder)).encode(),
         "methods.md": methods_page(ledger).encode(),
     }
     if (folder / CONFIG_NAME).is_file():

@@ -100,6 +100,14 @@ def _environment(record: r.Environment) -> list[tuple[str, Row]]:
     return [("environment", _values(record) | _as_json(record, "inputs", "packages", "numerics", "machine"))]
 
 
+def _foreign_source(record: r.ForeignSource) -> list[tuple[str, Row]]:
+    return [("foreign_source", _values(record) | _as_json(record, "columns"))]
+
+
+def _foreign(record: r.ForeignRow) -> list[tuple[str, Row]]:
+    return [("foreign_row", _values(record) | _as_json(record, "others"))]
+
+
 def _plain(table: str) -> Callable[[Any], list[tuple[str, Row]]]:
     return lambda record: [(table, _values(record))]
 
@@ -126,6 +134,8 @@ _PROJECTORS: Mapping[str, Callable[[Any], list[tuple[str, Row]]]] = {
     r.Artifact.KIND: _artifact,
     r.Environment.KIND: _environment,
     r.Reviewed.KIND: _plain("review"),
+    r.ForeignSource.KIND: _foreign_source,
+    r.ForeignRow.KIND: _foreign,
 }
 
 

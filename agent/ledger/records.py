@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from .base import Record as Record  # noqa: PLC0414 - the records are read from here
+from .foreign import ForeignRow as ForeignRow  # noqa: PLC0414 - the records are read from here
+from .foreign import ForeignSource as ForeignSource  # noqa: PLC0414 - the records are read from here
 from .provenance import Artifact as Artifact  # noqa: PLC0414 - the records are read from here
 from .provenance import Environment as Environment  # noqa: PLC0414 - the records are read from here
 from .reviews import Reviewed as Reviewed  # noqa: PLC0414 - the records are read from here
@@ -466,13 +468,15 @@ RECORDS: dict[str, type[Record]] = {
         RunOpened, ProposerOpened, Completion, BudgetSet, Proposed, Rejected, Registered, AttemptStarted, AttemptEnded,
         Tested, IterationClosed, Promoted,
         LookOpened, LookCounted, LookResult, VerdictGiven, RunClosed, Replayed, Artifact, Environment, Reviewed,
+        ForeignSource, ForeignRow,
     )
 }  # fmt: skip
 """Entry kind → its type."""
 
-CONTEXT_KINDS = frozenset(
-    {"attempt", "attempt_ended", "replay", "completion", "budget", "artifact", "environment", "review"}
-)
+CONTEXT_KINDS = frozenset({
+    "attempt", "attempt_ended", "replay", "completion", "budget", "artifact", "environment", "review", "foreign_source",
+    "foreign",
+})  # fmt: skip
 """Kinds that are context only: chained by the head, left out of the content head."""
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from .records import CONTEXT_KINDS
 
 _ONCE = frozenset({"run_opened", "proposer_opened", "run_closed"})
+_OF_NO_RUN = frozenset({"foreign_source", "foreign"})
 _BEFORE_A_LOOK = frozenset({"proposal", "rejection", "registration", "promotion"})
 
 
@@ -21,7 +22,10 @@ def order_problem(kind: str, count: Callable[[str], int]) -> str | None:
     looking = opened > counted
     checks = (
         (kind in _ONCE and count(kind) > 0, f"the ledger already holds its one {kind} entry"),
-        (not opens and not count("run_opened"), f"a {kind} entry needs a run_opened entry before it"),
+        (
+            not opens and kind not in _OF_NO_RUN and not count("run_opened"),
+            f"a {kind} entry needs a run_opened entry before it",
+        ),
         (claims and count("run_closed") > 0, f"the run is closed, a {kind} entry comes too late"),
         (
             kind in _BEFORE_A_LOOK and looking,

@@ -17,7 +17,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 """``PRAGMA user_version``. It grows when a projection changes; an older file is rebuilt when opened for writing."""
 
 APPLICATION_ID = 0x48795363
@@ -148,6 +148,15 @@ VERDICT = _projection("verdict", _hypothesis(), _text("verdict"), _text("route")
 RUN_END = _projection("run_end", _text("counts"))
 REPLAY = _projection("replay", _hypothesis(), _text("outcome"), _text("detail"))
 REVIEW = _projection("review", _hypothesis(), _text("author"), _text("act"), _text("text"), _text("at"))
+FOREIGN_SOURCE = _projection(
+    "foreign_source", _text("name"), _text("file"), _text("sha256"), _text("columns"), _int("draws", nullable=True),
+    _text("source"), _int("rows"), _text("at"), UniqueConstraint("name"),
+)  # fmt: skip
+FOREIGN_ROW = _projection(
+    "foreign_row", _text("id"), _text("source", ForeignKey("foreign_source.name")), _text("label"), _text("claim"),
+    _text("p_printed"), _text("p_kind"), _real("p", nullable=True), _int("draws", nullable=True), _text("others"),
+    UniqueConstraint("id"),
+)  # fmt: skip
 ARTIFACT = _projection("artifact", _text("sha256"), _text("name"), _int("bytes"), UniqueConstraint("sha256"))
 ENVIRONMENT = _projection(
     "environment", _text("code", ForeignKey("artifact.sha256")), _text("inputs"), _text("packages"), _text("numerics"),

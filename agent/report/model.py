@@ -15,6 +15,7 @@ from ..ledger.records import Head, Rejected, Row, RunOpened
 from .audits import AuditLine
 from .drawn import sketch_of, source_of
 from .encode import Packer, column, float_column, id_column, prose_column, short_digest, significant, spec_columns
+from .foreign import ForeignLine
 
 VERDICTS: Mapping[str, str] = {
     "confirmed": "confirmed",
@@ -70,6 +71,8 @@ class ReportData:
     """When the report was made, as it shall be printed. The only part that two reports of one ledger differ in."""
     audit: tuple[AuditLine, ...] = ()
     """What audits of this project found, one line a plan; empty without an ``audit.jsonl``."""
+    foreign: tuple[ForeignLine, ...] = ()
+    """Campaigns from elsewhere that were imported into this ledger; nothing of them enters any count of the run."""
     sketches: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Id → null → its distribution in a few numbers (:mod:`hyposcreen.tests_library.sketch`); rows of older ledgers have none."""
 

@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from .encode import compact
+from .foreign import COLUMNS as FOREIGN_COLUMNS
 from .model import ROLES, VERDICTS, ReportData, page_json
 from .panels import calibration, coverage, histograms, rejections
 from .proposers import between_proposers, scores
@@ -55,6 +56,7 @@ def render_report(data: ReportData, live: bool = False) -> str:
             proposers=scores(data.rows) if data.complete else (),
             difference=between_proposers(data.rows),
             rejections=rejections(data),
+            foreign_columns=tuple(FOREIGN_COLUMNS.values()),
             remarks=remarks(data.rows),
             reviewed=sum(bool(row.reviews) for row in data.rows),
             verdict_labels=VERDICTS,
