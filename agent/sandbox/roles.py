@@ -25,10 +25,11 @@ _LATE = (
 
 def preload(everything: bool) -> None:
     """Before any fork: nothing more than the imports above, or all that a worker without files may come to need."""
+    from scipy import linalg  # it brings a BLAS of its own
+
     table = np.eye(64)
-    np.linalg.eigh(
-        table @ table
-    )  # BLAS takes its buffer on first use, and waits for ever where a limit then refuses it
+    for library in (np.linalg, linalg):
+        library.eigh(table @ table)  # BLAS takes its buffer on first use, and waits for ever if a limit then refuses it
     if not everything:
         return
     for name in _LATE:
