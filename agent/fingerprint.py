@@ -30,8 +30,13 @@ PACKAGES = ("numpy", "scipy", "numba", "llvmlite", "scikit-learn", "gudhi", "sta
 
 def environment(cache_files: Mapping[str, str], threads: int = 1) -> tuple[Artifact, Environment]:
     """The code and the environment of this process. ``threads``: of the numeric libraries in each worker."""
-    code = Artifact.of("code", canonical_json(sources(all_files())))
+    code = _code()
     return code, Environment(code.sha256, dict(cache_files), packages(), numerics(threads), machine())
+
+
+@cache
+def _code() -> Artifact:
+    return Artifact.of("code", canonical_json(sources(all_files())))
 
 
 def sources(files: Iterable[str]) -> dict[str, str]:

@@ -10,7 +10,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-_FOLDERS = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql*/bin", "/usr/local/opt/postgresql*/bin")
+_FOLDERS = (
+    "/usr/lib/postgresql/*/bin",
+    "/usr/pgsql-*/bin",
+    "/opt/homebrew/opt/postgresql*/bin",
+    "/usr/local/opt/postgresql*/bin",
+)
 _LOWLY = ("postgres", "nobody")
 """Accounts to run the server as, where the tests run as root: PostgreSQL refuses root."""
 
@@ -41,7 +46,7 @@ def server() -> Iterator[str]:
     if account is not None:
         os.chown(home, account.pw_uid, account.pw_gid)
     data, port = home / "data", _free_port()
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='{home}' -c max_connections=100"
+    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='{home}' -c max_connections=100 -c fsync=off"
     try:
         _as(account, initdb, "-D", str(data), "-U", "tester", "-A", "trust", "-E", "UTF8", "--locale=C")
         _as(account, postgres_ctl, "-D", str(data), "-w", "-t", "60", "-l", str(home / "log"), "-o", options, "start")

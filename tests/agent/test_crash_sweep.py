@@ -1,0 +1,132 @@
+"""kill -9 between every two steps, twice, on both databases; see ``sweep.py``."""
+
+import importlib.util
+import itertools
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from hyposcreen.agent.ledger import failpoints
+from hyposcreen.agent.ledger.store import Ledger
+
+
+def load(name: str, path: Path) -> ModuleType:
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None and spec.loader is not None
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+sweep = load("hyposcreen_crash_sweep", Path(__file__).with_name("sweep.py"))
+postgres = load("hyposcreen_test_postgres", Path(__file__).parents[1] / "ledger" / "postgres.py")
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """A run without an accident."""
+
+    folder: Path
+    content_hash: str
+    rows: int
+    visits: Any
+
+
+@pytest.fixture(scope="module")
+def whole(small: Any, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    """Also warms this process, of which every run of the sweep is a fork."""
+    kept = [a for a in small.demo_annotations() if a.name in sweep.ONLY]
+    folder = small.make_project_folder(tmp_path_factory.mktemp("whole") / "p", kept, **sweep.SETTINGS)
+    template = shutil.copytree(folder, folder.with_name("template"))
+    (template / "screen.toml").rename(template / "settings")
+    visits = sweep.visits_of(lambda: small.run_campaign_in_process(folder))
+    with Ledger.open_readonly(folder / "runs.db") as ledger:
+        return Undisturbed(template, ledger.head().content_hash, len(ledger.rows(views=False)), visits)
+
+
+@pytest.fixture
+def fresh_folder(whole: Undisturbed, tmp_path: Path) -> Callable[..., Path]:
+    numbers = itertools.count()
+
+    def make(ledger: str = "") -> Path:
+        folder = tmp_path / str(next(numbers))
+        folder.mkdir()
+        for path in whole.folder.iterdir():
+            (folder / path.name).symlink_to(path)
+        settings = (whole.folder / "settings").read_text(encoding="utf-8")
+        (folder / "settings").unlink()
+        (folder / "screen.toml").write_text(f'{settings}ledger = "{ledger}"\n', encoding="utf-8")
+        return folder
+
+    return make
+
+
+def test_an_unknown_place_is_refused() -> None:
+    with pytest.raises(ValueError, match="there is no failpoint 'nowhere'"):
+        failpoints.arm("nowhere:1")
+    failpoints.arm(None)
+
+
+def test_a_run_comes_by_every_place(whole: Undisturbed) -> None:
+    assert whole.rows == 4
+    missing = set(failpoints.POINTS) - set(whole.visits)
+    assert missing == {"config.written"}, "the settings of this run were there already; see the test below"
+
+
+def test_sqlite(whole: Undisturbed, small: Any, fresh_folder: Any) -> None:
+    done = []
+    for case in sweep.cases(whole.visits.__getitem__):
+        if case.point == "config.written":
+            continue
+        folder = fresh_folder()
+        run = lambda folder=folder: small.run_campaign_in_process(folder)  # noqa: E731
+        done.append(sweep.sweep(case, folder / "runs.db", run, whole.content_hash, whole.rows))
+    assert len(done) >= len(failpoints.POINTS)
+    assert {(c.point, c.visit): c.violations for c in done if c.violations} == {}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    try:
+        with postgres.server() as address:
+            yield address
+    except postgres.NoServerError as reason:
+        pytest.skip(str(reason))
+
+
+def test_postgresql(whole: Undisturbed, small: Any, fresh_folder: Any, server: str) -> None:
+    import psycopg
+
+    done = []
+    for number, case in enumerate(sweep.cases(whole.visits.__getitem__)):
+        if case.point == "config.written":
+            continue
+        with psycopg.connect(server.replace("+psycopg", "") + "/postgres", autocommit=True) as connection:
+            connection.execute(f"CREATE SCHEMA case{number}")
+        place = f"{server}/postgres?options=-csearch_path%3Dcase{number}"
+        folder = fresh_folder(place)
+        run = lambda folder=folder: small.run_campaign_in_process(folder)  # noqa: E731
+        done.append(sweep.sweep(case, place, run, whole.content_hash, whole.rows))
+    assert {(c.point, c.visit): c.violations for c in done if c.violations} == {}
+
+
+def test_settings_are_whole_or_not_there(small: Any, whole: Undisturbed, tmp_path: Path) -> None:
+    """A first run writes its settings; a kill right after that leaves a folder that goes on as the same run."""
+    folder = tmp_path / "first"
+    folder.mkdir()
+    for path in whole.folder.iterdir():
+        if path.name != "settings":
+            (folder / path.name).symlink_to(path)
+    flags = {"cache": "small", "annotations": "labels", "seed": 5, "iterations": 1}
+    run = lambda: small.run_campaign_in_process(folder, **flags)  # noqa: E731
+    assert sweep._in_child(run, "config.written:1") == -9
+    assert "seed = 5" in (folder / "screen.toml").read_text(encoding="utf-8")
+    assert sweep._in_child(run, None) == 0
+    assert sweep._hashes(folder / "runs.db")
