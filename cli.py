@@ -93,10 +93,15 @@ def run(
     alpha: Annotated[float | None, typer.Option(help="P(any false confirmation) of the run.")] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes; 0 = one a core.")] = None,
     sandbox: Annotated[str | None, typer.Option(help="Boundary of workers: auto, landlock, sealed or none.")] = None,
+    control: Annotated[
+        str | None,
+        typer.Option(help="random-init: ask the same rows of the untrained twin of the cache, beside this run."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run a campaign, or go on with the one in this folder. An empty folder is initialised first."""
+    from .agent.controls import check_control, run_control
     from .agent.orchestrator import RunInterruptedError
     from .agent.progress import Progress
     from .agent.session import run_campaign
@@ -108,8 +113,11 @@ def run(
         "campaign": campaign, "model": model, "critic": critic, "base_url": base_url, "recording": recording,
         "max_tokens": max_tokens, "max_usd": max_usd, "prices": prices,
     }  # fmt: skip
+    if control is not None:
+        check_control(control)
     try:
         summary = run_campaign(project, flags, Progress(quiet))
+        beside = None if control is None else run_control(project, control, Progress(quiet))
     except RunInterruptedError:
         where = "" if project == HERE else f" --project {shlex.quote(str(project))}"
         raise UserError(f"stopped; nothing is lost. Go on with: screen run{where}", Exit.INTERRUPTED) from None
@@ -127,6 +135,8 @@ def run(
     _say(f"verdicts   {', '.join(f'{n} {v}' for v, n in summary.counts.items())}")
     for role, (confirmed, tested) in summary.controls.items():
         _say(f"{role.split('_')[0]:<10} controls: {confirmed} of {tested} confirmed")
+    if beside is not None:
+        _say(f"control    {beside[0]} of {beside[1]} rows confirmed on the untrained twin")
     _say(f"head       {summary.head.seq}:{summary.head.hash}")
     _say(f"content    {summary.head.content_hash}")
     _say(f"report     {summary.report}")

@@ -13,6 +13,7 @@ from ...tests_library.nulls import NULLS, OWN_NULLS, null_model
 from ...tests_library.uncertainty import MISSING
 from ..ledger.records import Head, Rejected, Row, RunOpened
 from .audits import AuditLine
+from .control import Control
 from .drawn import sketch_of, source_of
 from .encode import Packer, column, float_column, id_column, prose_column, short_digest, significant, spec_columns
 from .foreign import ForeignLine
@@ -73,6 +74,8 @@ class ReportData:
     """What audits of this project found, one line a plan; empty without an ``audit.jsonl``."""
     foreign: tuple[ForeignLine, ...] = ()
     """Campaigns from elsewhere that were imported into this ledger; nothing of them enters any count of the run."""
+    control: Control | None = None
+    """The same questions asked of an untrained model, where that was done."""
     sketches: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Id → null → its distribution in a few numbers (:mod:`hyposcreen.tests_library.sketch`); rows of older ledgers have none."""
 

@@ -47,6 +47,7 @@ def render_report(data: ReportData, live: bool = False) -> str:
         .render(
             data=data,
             run=data.run,
+            control=data.control,
             overview=overview(data),
             facts=facts(data),
             confirmed=confirmed_rows(data),

@@ -1,15 +1,19 @@
 """A ledger → what its report shows. The only file of this folder that reads a ledger."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ..config import LEDGER_NAME
 from ..foreign import campaigns
-from ..ledger.records import AttemptEnded, Promoted, RunClosed
+from ..ledger.errors import LedgerError
+from ..ledger.records import AttemptEnded, Promoted, Row, RunClosed
 from ..ledger.store import Ledger
 from .audits import read_audits
+from .control import FOLDERS, Control, control_lines
 from .foreign import foreign_line
 from .model import ReportData
 
@@ -28,7 +32,23 @@ def report_data(ledger: Ledger, folder: Path | None = None) -> ReportData:
         audit=read_audits(folder or Path(ledger.path).parent),
         foreign=tuple(foreign_line(source, found) for source, _, found in campaigns(ledger)),
         sketches=_sketches(ledger),
+        control=_control(rows, folder or Path(ledger.path).parent),
     )
+
+
+def _control(rows: Sequence[Row], folder: Path) -> Control | None:
+    """The finished run on a control beside this one, or ``None``; a broken control is no reason to have no report."""
+    for kind, name in FOLDERS.items():
+        path = folder / name / LEDGER_NAME
+        if not path.is_file():
+            continue
+        with suppress(LedgerError), Ledger.open_readonly(path) as held:
+            plan = held.run()
+            if plan is not None and held.records(RunClosed):
+                head, there = held.snapshot(views=False)
+                cache = str(plan.cache["name"])
+                return Control(kind, cache, f"{head.seq}:{head.hash}", control_lines(rows, there))
+    return None
 
 
 def _sketches(ledger: Ledger) -> Mapping[str, Mapping[str, Any]]:
