@@ -6,21 +6,21 @@ from typing import Any
 from ..ledger.records import Row
 from .encode import ALPHABET, significant
 
-TALLEST = 24
-"""The letter of the fullest bin; a bin with any draw is at least 1, so that it can be seen."""
+TALLEST, SMALL = 24, 10
+"""Steps of the fullest bin, in the large picture of the reported null and in the small ones of the others."""
 
 
 def sketch_of(row: Row, sketches: Mapping[str, Any]) -> list[Any] | None:
     """``[low, high, observed, letters]`` for each companion null of ``row``, in their order; ``None`` for one without."""
-    packed = [_packed(sketches.get(null)) for null in row.companions]
+    packed = [_packed(sketches.get(null), TALLEST if null == row.null else SMALL) for null in row.companions]
     return packed if any(packed) else None
 
 
-def _packed(sketch: Mapping[str, Any] | None) -> list[Any] | None:
+def _packed(sketch: Mapping[str, Any] | None, steps: int) -> list[Any] | None:
     if not sketch or not sketch["counts"] or sketch["observed"] is None:
         return None
     top = max(sketch["counts"])
-    heights = (max(1, round(TALLEST * n / top)) if n else 0 for n in sketch["counts"])
+    heights = (max(1, round(steps * n / top)) if n else 0 for n in sketch["counts"])  # any draw at all can be seen
     ends = [significant(sketch[name], 3) for name in ("low", "high", "observed")]
     return [*ends, "".join(ALPHABET[height] for height in heights)]
 

@@ -134,7 +134,8 @@ def squeezed(script: str) -> str:
 
     A template inside a template would lose spaces: scripts here have none, which a test checks.
     """
-    return _TOKEN.sub(lambda found: found.group(1) or found.group(2), script)
+    short = _TOKEN.sub(lambda found: found.group(1) or found.group(2), script)
+    return re.sub(r"(?<=[;{,])\n(?=.)|\n(?=\})", "", short)  # where a line may end, and no statement depends on it
 
 
 _TOKEN = re.compile(

@@ -48,7 +48,7 @@ function drawVolcano() {
   if (DATA.promoteP && -Math.log10(DATA.promoteP) < top) {
     const level = y(-Math.log10(DATA.promoteP));
     f.root.append(svg("line", { class: "guide", x1: f.left, x2: f.right, y1: level, y2: level }),
-      svg("text", { x: f.left + 4, y: level - 4 }, `p ≤ ${DATA.promoteP} may be promoted`));
+      svg("text", { x: f.right - 2, y: level - 4, "text-anchor": "end" }, `p ≤ ${DATA.promoteP} may be promoted`));
   }
   const layer = svg("g", {});
   // Later is on top: what matters most is drawn last.

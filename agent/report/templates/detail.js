@@ -61,7 +61,7 @@ function nullPlot(name, [low, high, observed, heights], k, m, main) {
   const x = scale(Math.min(low, observed), Math.max(high, observed), 14, w - 14);
   const step = (x(high) - x(low)) / heights.length || 6;
   const bars = [...heights].map((letter, i) => {
-    const tall = (LETTERS.get(letter) / 24) * (base - top);
+    const tall = (LETTERS.get(letter) / (main ? 24 : 10)) * (base - top);
     return tall ? `M${(x(low) + i * step).toFixed(1)} ${base}v${(-tall).toFixed(1)}h${Math.max(step - 0.7, 0.6).toFixed(1)}V${base}z` : "";
   });
   const words = `${name}: ${k.toLocaleString("en")} of ${m.toLocaleString("en")} draws reach the observed ${num(observed)}`;
