@@ -136,6 +136,36 @@ def import_(
     return None
 
 
+@app.command()
+def fetch(
+    name: Annotated[str | None, typer.Argument(help="Source to fetch; without one, those there are.")] = None,
+    to: Annotated[Path, typer.Option(help="Folder for the file, as seen from the working folder.")] = Path("sources"),
+    registry: Annotated[
+        Path | None, typer.Option(help="TOML file of sources; the one that ships when not given.")
+    ] = None,
+    project: Folder = HERE,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
+) -> None:
+    """Fetch a database's file from its versioned address: resumed where it was cut off, and checked by its sha256."""
+    from ..embeddings_cache.printing import Transfer
+    from ..hypotheses.annotations import AnnotationError
+    from ..hypotheses.importers import fetching
+
+    try:
+        sources = fetching.read_sources(registry or fetching.SOURCES)
+        if name is None:
+            columns = ("name", "version", "licence", "address")
+            return say_table(columns, ((s.name, s.version, s.licence, s.url) for s in sources.values()))
+        wanted = fetching.source(name, sources)
+        path, new = fetching.fetch(wanted, project / to, progress=None if quiet else Transfer())
+    except AnnotationError as error:
+        raise UserError(str(error)) from None
+    say(f"{path} {'fetched' if new else 'is there'}: {wanted.name}, version {wanted.version}, licence {wanted.licence}")
+    said = f"screen annotations import {path} {wanted.how}" if wanted.how else "give it with --aliases"
+    remark(f"next: {said}")
+    return None
+
+
 def _print_record(facts: dict[str, Any]) -> None:
     cache = facts["cache"]
     say(f"read         {facts['lines']} lines of {facts['file']} as {facts['read_as']} (sha256 {facts['sha256'][:12]})")

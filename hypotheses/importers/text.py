@@ -1,7 +1,8 @@
-"""Lines of a text file, plain or gzip, without loading it; what is no such file is refused with the mend."""
+"""Lines of a text file, plain, gzip or zip, without loading it; what is no such file is refused with the mend."""
 
 import gzip
 import hashlib
+import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,9 +10,8 @@ from typing import BinaryIO, cast
 
 from ..annotation_files import AnnotationError
 
-_GZIP = b"\x1f\x8b"
+_GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
 _OTHERS = {
-    b"PK\x03\x04": ("a spreadsheet or zip archive", "save it as tab-separated text"),
     b"\xd0\xcf\x11\xe0": ("an old spreadsheet", "save it as tab-separated text"),
     b"\xff\xfe": ("UTF-16 text", "convert it with iconv -f utf-16 -t utf-8"),
     b"%PDF": ("a PDF", "give the table it was made from"),
@@ -39,7 +39,7 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
             raise AnnotationError(f"{path} is {what}; {mend}")
     held = False
     try:
-        with cast("BinaryIO", gzip.open(path, "rb")) if start.startswith(_GZIP) else path.open("rb") as lines:
+        with _opened(path, start) as lines:
             for number, raw in enumerate(lines, start=1):
                 line = _decoded(raw, path, number).rstrip("\r\n")
                 if not line.strip():
@@ -48,12 +48,28 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
                     raise AnnotationError(f"{path} is a web page, not a table; download the file itself")
                 held = True
                 yield number, line
+    except zipfile.BadZipFile as error:
+        raise AnnotationError(f"{path} is a zip archive that is broken ({error}); download it again") from None
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise AnnotationError(f"{path} is gzip that ends too early or is broken ({error}); download it again") from None
     except OSError as error:
         raise AnnotationError(f"{path} cannot be read ({error.strerror}); check its permissions") from None
     if not held:
         raise AnnotationError(f"{path} is empty; give the file that holds the annotation")
+
+
+def _opened(path: Path, start: bytes) -> BinaryIO:
+    """The bytes of ``path``: unpacked where it is gzip, or a zip archive of one file."""
+    if start.startswith(_GZIP):
+        return cast("BinaryIO", gzip.open(path, "rb"))
+    if not start.startswith(_ZIP):
+        return path.open("rb")
+    archive = zipfile.ZipFile(path)
+    if len(archive.namelist()) != 1:
+        raise AnnotationError(
+            f"{path} is a spreadsheet, or a zip archive of {len(archive.namelist())} files; save the table as tab-separated text"
+        )
+    return cast("BinaryIO", archive.open(archive.namelist()[0]))
 
 
 def _decoded(raw: bytes, path: Path, number: int) -> str:

@@ -1,7 +1,9 @@
 """Importers on files as databases write them, and on files that are wrong in one way each."""
 
 import gzip
+import io
 import os
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,14 @@ def refused(path: Path, how: str, options: Options | None = None, **rules) -> st
     return sentence
 
 
+def zipped(files: int, text: str = "x") -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        for number in range(files):
+            archive.writestr(f"{number}.tsv", text)
+    return made.getvalue()
+
+
 HPA = "Gene\tGene name\tReliability\tValidated\tSupported\tApproved\tUncertain\n" + "".join(
     f"ENSG{i:011d}\t{g}\tApproved\t\tVesicles\tCytosol;Nucleus\t\n" for i, g in enumerate(SIX)
 )
@@ -78,9 +88,10 @@ class TestEveryFormat:
         text = GOOD[how]
         plain = bring(write(tmp_path, text), how, options)
         assert sum(len(a.members) for a in plain.annotations) >= 1
-        zipped = bring(write(tmp_path, gzip.compress(text.encode()), "file.tsv.gz"), how, options)
+        packed = bring(write(tmp_path, gzip.compress(text.encode()), "file.tsv.gz"), how, options)
+        archived = bring(write(tmp_path, zipped(1, text), "file.tsv.zip"), how, options)
         windows = bring(write(tmp_path, "\ufeff" + text.replace("\n", "\r\n"), "dos.tsv"), how, options)
-        assert plain.annotations == zipped.annotations == windows.annotations
+        assert plain.annotations == packed.annotations == archived.annotations == windows.annotations
 
     @pytest.mark.parametrize("how", sorted(IMPORTERS))
     @pytest.mark.parametrize(
@@ -90,7 +101,8 @@ class TestEveryFormat:
             (b"\n\n", "is empty"),
             (b"gene\xe9\tset\nA\tB\n", "Latin-1"),
             (b"\xff\xfeg\x00", "UTF-16"),
-            (b"PK\x03\x04 and so on", "spreadsheet"),
+            (b"PK\x03\x04 and so on", "zip archive that is broken"),
+            (zipped(2), "spreadsheet, or a zip archive of 2 files"),
             (b"<!DOCTYPE html><html>", "web page"),
         ],
     )
