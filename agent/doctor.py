@@ -5,7 +5,7 @@ import platform
 import sqlite3
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,6 +19,7 @@ from .ledger.store import Ledger
 from .ledger.verify import verify
 from .project import Side, open_project
 from .sandbox.base import Job, Limits
+from .sandbox.choose import findings, strongest, workers
 from .sandbox.process import ProcessSandbox
 
 _KNOWN_ANSWER = (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)
@@ -38,7 +39,7 @@ def examine(folder: Path) -> tuple[Check, ...]:
     checks: tuple[Callable[[Path], Check], ...] = (
         _python, _packages, _folder, _database, _generator, _worker, _limits, _demo, _extraction,
     )  # fmt: skip
-    return tuple(check(folder) for check in checks)
+    return (*(check(folder) for check in checks), *_boundaries())
 
 
 def _python(_: Path) -> Check:
@@ -93,11 +94,13 @@ def _generator(_: Path) -> Check:
 
 
 def _worker(_: Path) -> Check:
-    sandbox = ProcessSandbox()
+    made = workers()
+    sandbox = made.make()
     try:
         outcome = sandbox.run(_tiny_job(m=199), Limits(wall_seconds=120))
     finally:
         sandbox.close()
+        made.close()
     if outcome.kind != "ok":
         return Check("worker", "broken", f"a small job ended as {outcome.kind}: {outcome.detail}")
     return Check("worker", "ok", f"a small job came back in {outcome.seconds:.1f} s; boundary: {sandbox.confines}")
@@ -133,6 +136,20 @@ def _extraction(_: Path) -> Check:
         return Check(
             "extraction", "note", "torch is not installed; it is needed only to extract a cache from a checkpoint"
         )
+
+
+def _boundaries() -> Iterator[Check]:
+    """Every boundary, tried now; what was kept of an earlier try is replaced."""
+    found = findings(fresh=True)
+    chosen = strongest(found)
+    for name, finding in found.items():
+        words = f"{'chosen; ' if name == chosen else ''}{finding.in_words}"
+        yield Check(f"sandbox {name}", "ok" if finding.holds else "note", words)
+    if chosen is None:
+        yield Check(
+            "sandbox", "note", "nothing confines a worker here: library tests run in plain worker processes, and code that "
+            "nobody vouches for is refused. Linux with seccomp is enough (5.13 with Landlock for the stronger one)",
+        )  # fmt: skip
 
 
 def _tiny_job(m: int) -> Job:

@@ -62,7 +62,7 @@ def workers(wanted: str = AUTO, threads: int = 1) -> Workers:
         raise UserError(
             f"sandbox '{name}' {found[name].in_words}; use --sandbox auto, or --sandbox none to run library tests without"
         )
-    nursery = Nursery(everything=BACKENDS[name].preload)
+    nursery = Nursery("everything" if BACKENDS[name].preload else "usual")
     return Workers(name, "", lambda: ConfinedSandbox(BACKENDS[name], nursery, threads), nursery.close)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import IO, Any
 
+from ..errors import Exit, UserError
 from .backends.base import Backend
 from .base import Job, Limits, Outcome
 from .frames import read_frame, write_frame
@@ -17,7 +18,7 @@ from .process import crashed, ended, outcome_of, tail_of
 _OPEN_SECONDS = 120.0
 
 
-class RefusedError(OSError):
+class RefusedError(UserError):
     """The kernel did not take the boundary: the worker has read nothing and is gone."""
 
 
@@ -91,7 +92,11 @@ class ConfinedSandbox:
             return worker, None
         self._release()
         if said["kind"] == "refused":
-            raise RefusedError(f"the boundary '{self._backend.name}' does not hold here: {said['detail']}")
+            raise RefusedError(
+                f"the boundary '{self._backend.name}' does not hold any more ({said['detail']}); nothing was read or tested "
+                "without it. `screen doctor` looks again, and running again goes on with what holds then",
+                Exit.FAILURE,
+            )
         return worker, said
 
     def _kill(self) -> None:

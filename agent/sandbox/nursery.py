@@ -86,9 +86,10 @@ class Infant:
 class Nursery:
     """One zygote, started on first use and again after its death. Safe for threads."""
 
-    def __init__(self, everything: bool = False, user: int | None = None) -> None:
-        """``everything``: load all that a job may need beforehand (for workers that can open no file). ``user``: as whom."""
-        self._everything = everything
+    def __init__(self, loads: str = "usual", user: int | None = None) -> None:
+        """``loads``: ``usual``; ``everything`` a library test may need, for workers that can open no file; ``foreign``: only
+        what foreign code may use. ``user``: as whom, where this process may choose."""
+        self._loads = loads
         self._user = user
         self._process: subprocess.Popen[bytes] | None = None
         self._orders: socket.socket | None = None
@@ -145,10 +146,17 @@ class Nursery:
         identity: dict[str, Any] = {}
         if self._user is not None:
             identity = {"user": self._user, "group": self._user, "extra_groups": []}
-        loads = "everything" if self._everything else "usual"
         with tempfile.TemporaryFile() as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-s", "-P", "-m", "hyposcreen.agent.sandbox.zygote", str(theirs.fileno()), loads],
+                [
+                    sys.executable,
+                    "-s",
+                    "-P",
+                    "-m",
+                    "hyposcreen.agent.sandbox.zygote",
+                    str(theirs.fileno()),
+                    self._loads,
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -136,13 +136,26 @@ def _in_places(files: Sequence[int]) -> tuple[int, ...]:
 
 
 def main() -> None:
-    """Entry point: ``python -m hyposcreen.agent.sandbox.zygote FD PRELOAD``."""
+    """Entry point: ``python -m hyposcreen.agent.sandbox.zygote FD usual|everything|foreign``."""
+    orders = socket.socket(fileno=int(sys.argv[1]))
+    roles = _foreign() if sys.argv[2] == "foreign" else _library(everything=sys.argv[2] == "everything")
+    orders.send(b"ready")
+    Zygote(orders, roles).serve()
+
+
+def _library(everything: bool) -> dict[str, Role]:
     from .roles import ROLES, preload
 
-    orders = socket.socket(fileno=int(sys.argv[1]))
-    preload(everything=sys.argv[2] == "everything")
-    orders.send(b"ready")
-    Zygote(orders, ROLES).serve()
+    preload(everything)
+    return ROLES
+
+
+def _foreign() -> dict[str, Role]:
+    """Without this package's tests and data: what is not in memory cannot be found there."""
+    from .foreign import ROLES, preload
+
+    preload()
+    return ROLES
 
 
 if __name__ == "__main__":

@@ -85,8 +85,8 @@ def limit(memory_bytes: int, cpu_seconds: int | None = None, log_bytes: int = LO
         resource.RLIMIT_MEMLOCK: 0,
         resource.RLIMIT_MSGQUEUE: 0,
     }
-    if cpu_seconds is not None:
-        wanted[resource.RLIMIT_CPU] = cpu_seconds
+    if cpu_seconds is not None:  # at the soft limit comes SIGXCPU, which says why; a second later SIGKILL
+        resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
     for which, value in wanted.items():
         _, hard = resource.getrlimit(which)
         low = value if hard == resource.RLIM_INFINITY else min(value, hard)

@@ -1,0 +1,44 @@
+"""Backends that hold on this machine, and the corpus."""
+
+import importlib.util
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hyposcreen.agent.sandbox.backends import BACKENDS
+from hyposcreen.agent.sandbox.choose import findings
+from hyposcreen.agent.sandbox.statistics import StatisticSandbox
+
+
+def _load(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(f"sandbox_{name}", Path(__file__).parent / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Any:
+    return _load("corpus")
+
+
+@pytest.fixture(scope="session", params=[name for name, b in BACKENDS.items() if b.holds_code])
+def boundary(request: Any) -> str:
+    """Name of a backend, if the self-test has seen it hold here; else the test is skipped with what it found."""
+    finding = findings()[request.param]
+    if not finding.holds:
+        pytest.skip(f"{request.param} {finding.in_words}")
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="session")
+def sandbox(boundary: str) -> Iterator[StatisticSandbox]:
+    one = StatisticSandbox(BACKENDS[boundary])
+    yield one
+    one.close()
