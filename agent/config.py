@@ -28,6 +28,8 @@ class Config:
     ledger: str = ""
     """Address of a PostgreSQL database that holds the record, ``postgresql+psycopg://USER@HOST/DATABASE``; empty: the file
     ``runs.db`` in the working folder. A password is never a setting: ``~/.pgpass`` or ``PGPASSWORD``."""
+    covariates: str = ""
+    """A table of gene and numbers, as seen from the working folder: printed in the balance of every row; empty: none."""
     proposer: str = "offline"
     campaign: str = ""
     """A campaign to begin with, by name or folder; empty: none."""

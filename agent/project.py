@@ -30,6 +30,7 @@ from ..hypotheses.annotations import (
     resolve,
 )
 from ..hypotheses.canonical import sha256_of
+from ..hypotheses.covariates import Covariates, read_covariates
 from ..hypotheses.grammar import Grammar, make_grammar
 from ..hypotheses.spec import TestSpec
 from ..hypotheses.studied import studied
@@ -73,6 +74,8 @@ class Project:
     _entities: Mapping[str, Any]
     partner: Cache | None = None
     """Another cache to compare with (setting ``partner``)."""
+    covariates: Covariates = field(default_factory=Covariates)
+    """The user's own covariates of genes (setting ``covariates``)."""
     _loads: dict[tuple[Side, str | None], NDArray[np.int64]] = field(default_factory=dict)
     _balances: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
 
@@ -131,6 +134,7 @@ class Project:
         }  # fmt: skip
         if self.partner is not None:
             facts["partner"] = f"{self.partner.name} {self.partner.digest}"
+        facts |= self.covariates.facts()
         if not_matched(cache.manifest):
             facts["not_matched"] = list(not_matched(cache.manifest))
         return facts
@@ -264,8 +268,14 @@ class Project:
             "unbalanced": f"its genes differ from those of the {MATCHED} null in {said}; beyond ±{THRESHOLD}"
             if far
             else "",
-            "notes": list(notes(facts)),
+            "notes": [*notes(facts), *self._stand_out(found[MATCHED])],
         }
+
+    def _stand_out(self, matched: Mapping[str, float]) -> list[str]:
+        """One sentence on the user's covariates in which the genes of a row are unlike their stand-ins, if there are any."""
+        far = [name for name in self.covariates.columns if abs(matched.get(_own(name), 0.0)) > THRESHOLD]
+        said = ", ".join(f"{name} {matched[_own(name)]:+.2f} sd" for name in far)
+        return [f"its genes differ from those of the {MATCHED} null in {said}, which is not matched"] if far else []
 
     def _balance(self, facts: Facts) -> dict[str, dict[str, float]]:
         """Null → covariate → standardised mean difference. It rests on the annotation, whatever the test."""
@@ -276,6 +286,7 @@ class Project:
             "expression": log(1.0 + genes.mean_expression[rows]),
             "detection": genes.detection[rows],
             **{name: counts.astype(np.float64) for name, counts in other.items()},
+            **{_own(name): values for name, values in self.covariates.of(rows).items()},
         }
         touched = np.array([gene for gene, _ in carriers(facts)], dtype=np.int64)
         return {null: balance(rule, touched, covariates) for null, rule in self._exchanges[background].items()}
@@ -339,6 +350,7 @@ def open_project(
         index = index_symbols(cache.genes.symbol)
         entities = {a.name: resolve(a, index, cache.genes.usable, cache_name=cache.name) for a in annotations}
         partner = _partner(config.partner, folder, cache) if config.partner else None
+        own = read_covariates(folder / config.covariates, cache.genes.symbol) if config.covariates else Covariates()
     except (CacheError, AnnotationError) as error:
         raise UserError(str(error)) from None
     if split is None:
@@ -354,7 +366,13 @@ def open_project(
         missing={name: tuple(e.missing) + tuple(e.masked) for name, e in entities.items()},
         _entities=entities,
         partner=partner,
+        covariates=own,
     )
+
+
+def _own(name: str) -> str:
+    """How a covariate of the user is called beside the ones that every run has."""
+    return f"own {name}"
 
 
 def _partner(name: str, folder: Path, cache: Cache) -> Cache:
