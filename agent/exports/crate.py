@@ -10,7 +10,7 @@ import shlex
 import sqlite3
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 from ..config import CONFIG_NAME
 from ..errors import Exit, UserError
 from ..ledger.export import export
-from ..ledger.records import RunClosed, RunOpened
+from ..ledger.records import Head, RunClosed, RunOpened
 from ..ledger.store import Ledger
 from ..report.render import render_report
 from ..report.source import report_data
@@ -34,6 +34,7 @@ _FILES = {
     "runs.db": ("The ledger: every registration, attempt, result, verdict and remark, hash-chained", "application/vnd.sqlite3"),
     "rows.csv": ("One line a hypothesis, read out of the ledger", "text/csv"),
     "report.html": ("The report as one page", "text/html"),
+    "README.md": ("What is in this crate", "text/markdown"),
     "methods.md": ("What was done, in words, with references", "text/markdown"),
     CONFIG_NAME: ("The settings of the folder", "application/toml"),
 }  # fmt: skip
@@ -63,6 +64,7 @@ def _parts(folder: Path, ledger: Ledger, run: RunOpened) -> dict[str, bytes]:
     export(ledger, "csv", table)
     parts = {
         _WORKFLOW: _workflow(run).encode(),
+        "README.md": _readme(run, ledger.head()).encode(),
         "runs.db": _copy(Path(ledger.path)),
         "rows.csv": table.getvalue().encode(),
         "report.html": render_report(report_data(ledger, folder)).encode(),
@@ -83,6 +85,15 @@ def _workflow(run: RunOpened) -> str:
     )
 
 
+def _readme(run: RunOpened, head: Head) -> str:
+    files = "\n".join(f"- `{name}`: {said}" for name, (said, _) in _FILES.items() if name != "README.md")
+    return (
+        f"# Hypothesis screen of {run.cache.get('name', 'a cache')}\n\nMade by hyposcreen {run.version}.\n\n{files}\n"
+        f"- `{_WORKFLOW}`: the commands that make and check it again\n\n"
+        f"    screen ledger verify --head {head.seq}:{head.hash}\n"
+    )
+
+
 def _copy(path: Path) -> bytes:
     """The ledger at one moment, whole even while a campaign writes it."""
     with tempfile.TemporaryDirectory() as place:
@@ -94,50 +105,74 @@ def _copy(path: Path) -> bytes:
 
 
 def _graph(ledger: Ledger, run: RunOpened, parts: Mapping[str, bytes]) -> list[dict[str, Any]]:
-    head, begun, ended = ledger.head(), *_times(ledger)
     inputs = [_input(name, value) for name, value in _settings(run).items()]
     sources = [_cache(run), *(_annotation(one) for one in run.annotations)]
-    results = [name for name in parts if name not in {_WORKFLOW, CONFIG_NAME}]
-    closed = bool(ledger.records(RunClosed))
+    results = [name for name in parts if name not in {_WORKFLOW, CONFIG_NAME, "README.md"}]
+    read = [one["@id"] for one in (*inputs, *sources)] + [name for name in parts if name == CONFIG_NAME]
     return [
         {
             "@id": "ro-crate-metadata.json", "@type": "CreativeWork", "about": {"@id": "./"},
             "conformsTo": [{"@id": "https://w3id.org/ro/crate/1.1"}, {"@id": _PROFILES[2][0]}],
         },
-        {
-            "@id": "./", "@type": "Dataset", "name": f"Hypothesis screen of {run.cache.get('name', 'a cache')}",
-            "description": f"A hyposcreen run: ledger, rows and report at head {head.seq}:{head.hash}.",
-            "datePublished": ended, "license": "not stated; the owner of the run decides",
-            "conformsTo": [{"@id": address} for address, _, _ in _PROFILES], "hasPart": [{"@id": name} for name in parts],
-            "mainEntity": {"@id": _WORKFLOW}, "mentions": [{"@id": "#run"}],
-            "identifier": f"sha256:{head.hash}",
-        },
+        _root(ledger, run, list(parts)),
         *({"@id": a, "@type": "CreativeWork", "name": name, "version": version} for a, name, version in _PROFILES),
-        {
-            "@id": _WORKFLOW, "@type": ["File", "SoftwareSourceCode", "ComputationalWorkflow"],
-            "name": "Screen, replay, verify", "encodingFormat": "application/x-sh", "programmingLanguage": {"@id": "#sh"},
-            "input": [{"@id": f"#parameter-{one['name']}"} for one in inputs],
-            "output": [{"@id": f"#output-{name}"} for name in results],
-        },
-        {"@id": "#sh", "@type": "ComputerLanguage", "name": "POSIX shell", "url": "https://pubs.opengroup.org/onlinepubs/9699919799/"},
-        {"@id": "#hyposcreen", "@type": "SoftwareApplication", "name": "hyposcreen", "version": run.version,
-         "softwareVersion": run.version, "license": "https://spdx.org/licenses/Apache-2.0"},
-        {
-            "@id": "#run", "@type": "CreateAction", "name": "The run", "instrument": {"@id": _WORKFLOW},
-            "startTime": begun, "endTime": ended,
-            "actionStatus": f"http://schema.org/{'CompletedActionStatus' if closed else 'ActiveActionStatus'}",
-            "object": [{"@id": one["@id"]} for one in (*inputs, *sources)] + [{"@id": n} for n in parts if n == CONFIG_NAME],
-            "result": [{"@id": name} for name in results],
-            "description": f"content head {head.content_hash}",
-        },
+        _workflow_entity(run, [one["name"] for one in inputs], results),
+        {"@id": "#sh", "@type": "ComputerLanguage", "name": "POSIX shell",
+         "url": "https://pubs.opengroup.org/onlinepubs/9699919799/"},
+        {"@id": "#hyposcreen", "@type": "SoftwareApplication", "name": "hyposcreen", "softwareVersion": run.version,
+         "license": "https://spdx.org/licenses/Apache-2.0"},
+        _action(ledger, read, results),
         *inputs,
-        *({"@id": f"#parameter-{one['name']}", "@type": "FormalParameter", "name": one["name"], "additionalType": "Text",
-           "conformsTo": {"@id": "https://bioschemas.org/profiles/FormalParameter/1.0-RELEASE"}} for one in inputs),
-        *({"@id": f"#output-{name}", "@type": "FormalParameter", "name": name, "additionalType": "File",
-           "conformsTo": {"@id": "https://bioschemas.org/profiles/FormalParameter/1.0-RELEASE"}} for name in results),
+        *(_parameter(f"#parameter-{one['name']}", one["name"], "Text") for one in inputs),
+        *(_parameter(f"#output-{name}", name, "File") for name in results),
         *sources,
         *(_file(name, len(content), name in results) for name, content in parts.items() if name != _WORKFLOW),
     ]  # fmt: skip
+
+
+def _root(ledger: Ledger, run: RunOpened, names: Sequence[str]) -> dict[str, Any]:
+    head = ledger.head()
+    return {
+        "@id": "./", "@type": "Dataset", "name": f"Hypothesis screen of {run.cache.get('name', 'a cache')}",
+        "description": f"A hyposcreen run: ledger, rows and report at head {head.seq}:{head.hash}.",
+        "datePublished": _times(ledger)[1], "license": "not stated; the owner of the run decides",
+        "conformsTo": [{"@id": address} for address, _, _ in _PROFILES], "hasPart": [{"@id": name} for name in names],
+        "mainEntity": {"@id": _WORKFLOW}, "mentions": {"@id": "#run"}, "identifier": f"sha256:{head.hash}",
+    }  # fmt: skip
+
+
+def _workflow_entity(run: RunOpened, inputs: Sequence[str], results: Sequence[str]) -> dict[str, Any]:
+    return {
+        "@id": _WORKFLOW, "@type": ["File", "SoftwareSourceCode", "ComputationalWorkflow"],
+        "name": "Screen, replay, verify", "version": run.version, "encodingFormat": "application/x-sh",
+        "programmingLanguage": {"@id": "#sh"}, "softwareRequirements": {"@id": "#hyposcreen"},
+        "conformsTo": {"@id": "https://bioschemas.org/profiles/ComputationalWorkflow/1.0-RELEASE"},
+        "input": [{"@id": f"#parameter-{name}"} for name in inputs],
+        "output": [{"@id": f"#output-{name}"} for name in results],
+    }  # fmt: skip
+
+
+def _action(ledger: Ledger, read: Sequence[str], results: Sequence[str]) -> dict[str, Any]:
+    begun, ended = _times(ledger)
+    closed = bool(ledger.records(RunClosed))
+    return {
+        "@id": "#run", "@type": "CreateAction", "name": "The run", "instrument": {"@id": _WORKFLOW},
+        "startTime": begun, "endTime": ended,
+        "actionStatus": f"http://schema.org/{'CompletedActionStatus' if closed else 'ActiveActionStatus'}",
+        "object": [{"@id": id_} for id_ in read], "result": [{"@id": name} for name in results],
+        "description": f"content head {ledger.head().content_hash}",
+    }  # fmt: skip
+
+
+def _parameter(id_: str, name: str, kind: str) -> dict[str, Any]:
+    profile = "https://bioschemas.org/profiles/FormalParameter/1.0-RELEASE"
+    return {
+        "@id": id_,
+        "@type": "FormalParameter",
+        "name": name,
+        "additionalType": kind,
+        "conformsTo": {"@id": profile},
+    }
 
 
 def _settings(run: RunOpened) -> dict[str, str]:
@@ -169,7 +204,8 @@ def _annotation(one: Mapping[str, Any]) -> dict[str, Any]:
 
 def _file(name: str, size: int, result: bool) -> dict[str, Any]:
     said, kind = _FILES[name]
-    made = {"exampleOfWork": {"@id": f"#output-{name}"}} if result else {}
+    made: dict[str, Any] = {"exampleOfWork": {"@id": f"#output-{name}"}} if result else {}
+    made |= {"about": {"@id": "./"}} if name == "README.md" else {}
     return {"@id": name, "@type": "File", "name": said, "encodingFormat": kind, "contentSize": str(size), **made}
 
 
