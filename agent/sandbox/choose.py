@@ -18,6 +18,7 @@ from typing import Any
 
 from ..errors import Exit, UserError
 from .backends import BACKENDS
+from .backends.base import Backend
 from .base import Sandbox
 from .confined import ConfinedSandbox
 from .nursery import Nursery
@@ -64,6 +65,23 @@ def workers(wanted: str = AUTO, threads: int = 1) -> Workers:
         )
     nursery = Nursery("everything" if BACKENDS[name].preload else "usual")
     return Workers(name, "", lambda: ConfinedSandbox(BACKENDS[name], nursery, threads), nursery.close)
+
+
+def for_foreign_code(wanted: str = AUTO) -> Backend:
+    """The boundary for code that nobody vouches for. Raises :class:`UserError`, with the mend, where none holds."""
+    if wanted in BACKENDS and not BACKENDS[wanted].holds_code:
+        raise UserError(f"sandbox '{wanted}' holds no code that nobody vouches for; use --sandbox auto", Exit.USAGE)
+    if wanted not in (AUTO, *BACKENDS):
+        raise UserError(f"sandbox '{wanted}' is not known; choose one of {', '.join((AUTO, *BACKENDS))}", Exit.USAGE)
+    found = findings()
+    name = strongest(found) if wanted == AUTO else wanted
+    if name is None or not found[name].holds:
+        why = "; ".join(f"{f.backend} {f.in_words}" for f in found.values() if name in (None, f.backend))
+        raise UserError(
+            f"code that nobody vouches for is not run here: {why}. Linux with seccomp is enough, also inside most containers; "
+            "`screen doctor` says what holds"
+        )
+    return BACKENDS[name]
 
 
 def strongest(found: dict[str, Finding]) -> str | None:

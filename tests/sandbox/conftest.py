@@ -13,8 +13,9 @@ from hyposcreen.agent.sandbox.choose import findings
 from hyposcreen.agent.sandbox.statistics import StatisticSandbox
 
 
-def _load(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(f"sandbox_{name}", Path(__file__).parent / f"{name}.py")
+def _load(name: str, folder: str = "sandbox") -> Any:
+    path = Path(__file__).parents[1] / folder / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"sandbox_{name}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
@@ -25,6 +26,14 @@ def _load(name: str) -> Any:
 @pytest.fixture(scope="session")
 def corpus() -> Any:
     return _load("corpus")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A folder whose run takes a moment."""
+    small = _load("small", "agent")
+    folder: Path = small.make_project_folder(tmp_path / "p", iterations=1, per_iteration=2)
+    return folder
 
 
 @pytest.fixture(scope="session", params=[name for name, b in BACKENDS.items() if b.holds_code])
