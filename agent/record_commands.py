@@ -78,16 +78,22 @@ def _say_replay(r: Any) -> None:
 def ledger_list(
     project: Folder = HERE,
     verdict: Annotated[str | None, typer.Option(help="Only rows with this verdict.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Only the first so many rows; quick in a large ledger.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """One line, or one JSON object, a hypothesis."""
     from .ledger.export import row_to_json
     from .ledger.records import VERDICTS
-    from .session import open_ledger
+    from .places import open_ledger
 
     if verdict not in (None, *VERDICTS):
         raise UserError(f"--verdict {verdict} is not known; the verdicts are {', '.join(VERDICTS)}", Exit.USAGE)
-    rows = [r for r in open_ledger(project).rows(views=as_json) if verdict in (None, r.verdict)]
+    held = open_ledger(project)
+    quick = limit is not None and verdict is None and not as_json
+    every = held.first_rows(limit or 0) if quick else held.rows(views=as_json)
+    rows = [r for r in every if verdict in (None, r.verdict)][:limit]
     if as_json:
         return say_json([row_to_json(r) for r in rows])
     columns = ("id", "test", "annotation", "verdict", "route", "effect", "null", "k/m", "p_scan", "q_bh*", "p_adj")
@@ -111,7 +117,7 @@ def ledger_show(
 ) -> None:
     """Everything about one row."""
     from .ledger.export import row_to_json
-    from .session import open_ledger
+    from .places import open_ledger
 
     row = row_to_json(open_ledger(project).row(id_))
     if as_json:
@@ -145,7 +151,7 @@ def ledger_verify(
 ) -> None:
     """Check the chain, the triggers and every table against a rebuild (exit 4 when anything is amiss)."""
     from .ledger.verify import verify
-    from .session import ledger_path
+    from .places import ledger_path
 
     found = verify(ledger_path(project), head)
     if as_json:
@@ -161,7 +167,7 @@ def ledger_verify(
 @ledger.command("head")
 def ledger_head(project: Folder = HERE, as_json: AsJson = False) -> None:
     """Where the ledger ends: write it down to catch a cut tail later."""
-    from .session import open_ledger
+    from .places import open_ledger
 
     head = open_ledger(project).head()
     if as_json:

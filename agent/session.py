@@ -31,12 +31,15 @@ from .ledger.records import (
     LookCounted,
     LookOpened,
     Promoted,
+    Rejected,
     RunClosed,
     RunOpened,
 )
 from .ledger.store import Ledger
 from .llm import MODELS, check_recording, find_recording, make_model_proposer, prepare, with_model
 from .orchestrator import Loop, check_inputs, open_run, plan_of, run
+from .places import ledger_path as ledger_path  # noqa: PLC0414 - commands read it from here
+from .places import open_ledger as open_ledger  # noqa: PLC0414
 from .progress import Progress
 from .project import Project, open_project
 from .proposers.base import Proposer
@@ -242,7 +245,7 @@ def status(folder: Path) -> dict[str, Any]:
     """How the run of ``folder`` stands, as JSON types. Reads only; works while a run is going on."""
     with open_ledger(folder) as ledger:
         plan = ledger.run()
-        head, rows = ledger.snapshot(views=False)
+        head, entries, verdicts = ledger.counts()
         closed = len(ledger.records(IterationClosed))
         phase = "empty"
         if plan is not None:
@@ -253,9 +256,9 @@ def status(folder: Path) -> dict[str, Any]:
             "phase": phase,
             "iterations_done": closed,
             "iterations": plan.iterations if plan else 0,
-            "rows": len(rows),
-            "rejected": len(ledger.rejections()),
-            "verdicts": dict(sorted(Counter(r.verdict for r in rows).items())),
+            "rows": sum(verdicts.values()),
+            "rejected": entries.get(Rejected.KIND, 0),
+            "verdicts": verdicts,
             "looks": plan.looks if plan else 0,
             "looks_counted": [asdict(c) for c in ledger.records(LookCounted)],
             "attempts": ledger.attempts(),
@@ -313,16 +316,6 @@ def _sum_up(ledger: Ledger, report: Path, already: bool) -> RunSummary:
         report=report,
         already_complete=already,
     )
-
-
-def ledger_path(folder: Path) -> Path | str:
-    """Where the ledger of ``folder`` is: a file, or the address its settings name."""
-    return ledger_at(folder, load_config(folder, {}))
-
-
-def open_ledger(folder: Path) -> Ledger:
-    """The ledger of ``folder``, read-only."""
-    return Ledger.open_readonly(ledger_path(folder))
 
 
 def replay_rows(

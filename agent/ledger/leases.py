@@ -22,8 +22,13 @@ class Attempt:
 
 
 def last_attempts(connection: Connection, ids: Collection[str] | None = None) -> dict[str, Attempt]:
-    """Row id → its last attempt, ended or not: its runner still has the result to record. Rows never tried are left out."""
+    """Row id → its last attempt, ended or not: its runner still has the result to record.
+
+    Rows never tried are left out; without ``ids``, so are those with a result.
+    """
     query = select(ATTEMPT).where(ATTEMPT.c.event == "started").order_by(ATTEMPT.c.seq)
+    if ids is None:
+        query = query.where(ATTEMPT.c.id.not_in(select(RESULT.c.id)))
     if ids is not None and len(ids) <= _MANY:
         query = query.where(ATTEMPT.c.id.in_(list(ids)))
     found: dict[str, Attempt] = {}

@@ -148,27 +148,25 @@ def _as_json(record: r.Record, *names: str) -> Row:
     return {name: canonical_json(getattr(record, name)) for name in names}
 
 
-def _column_types() -> dict[str, dict[str, tuple[tuple[type, ...], bool]]]:
-    def python_types(column_type: object) -> tuple[type, ...]:
-        if isinstance(column_type, Text):
-            return (str,)
-        return (int,) if isinstance(column_type, Integer) else (int, float)
-
-    return {
-        table.name: {c.name: (python_types(c.type), bool(c.nullable)) for c in table.columns}
-        for table in METADATA.sorted_tables
+_ALLOWED: Mapping[str, Mapping[str, frozenset[type]]] = {
+    table.name: {
+        c.name: frozenset(
+            ({str} if isinstance(c.type, Text) else {int} if isinstance(c.type, Integer) else {int, float})
+            | ({type(None)} if c.nullable else set())
+        )
+        for c in table.columns
     }
-
-
-_COLUMN_TYPES = _column_types()
+    for table in METADATA.sorted_tables
+}
+"""Table → column → the Python types a value may have, exactly: a bool is no int here."""
 
 
 def _check_types(table: str, row: Row) -> None:
-    for column, (types, nullable) in _COLUMN_TYPES[table].items():
+    for column, allowed in _ALLOWED[table].items():
         value = row[column]
-        if value is None and nullable:
-            continue
-        if not isinstance(value, types) or isinstance(value, bool):
-            raise ValueError(f"{table}.{column} must be {' or '.join(t.__name__ for t in types)}, not {value!r}")
-        if isinstance(value, int) and not -_INT64 <= value < _INT64:
+        kind = type(value)
+        if kind not in allowed:
+            names = " or ".join(sorted(t.__name__ for t in allowed - {type(None)}))
+            raise ValueError(f"{table}.{column} must be {names}, not {value!r}")
+        if kind is int and not -_INT64 <= value < _INT64:
             raise ValueError(f"{table}.{column} = {value} does not fit 64 bits")

@@ -1,11 +1,12 @@
 """Projections → the rows a reader sees."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, Select, Table, func, select
 
 from ...tests_library.multiplicity import printed_columns
 from ...tests_library.online import calibrate, lond, saffron
@@ -24,22 +25,44 @@ _COUNTED = frozenset({"ok", "failed"})
 Columns = Mapping[str, Any]
 
 
-def all_rows(connection: Connection, views: bool) -> tuple[Row, ...]:
-    """Every hypothesis in order of registration, q-values and all."""
-    parts = _Parts.read(connection, views)
-    order = {id_: result["seq"] for id_, result in parts.results.items() if result["status"] in _COUNTED}
-    return _with_multiplicity([_row(hypothesis, parts) for hypothesis in parts.hypotheses], order, parts.alpha)
+def all_rows(connection: Connection, views: bool, ids: Sequence[str] | None = None) -> tuple[Row, ...]:
+    """Every hypothesis in order of registration, or those of ``ids``. Their q-values always rest on every row."""
+    parts = _Parts.read(connection, views, ids)
+    return _with_multiplicity(connection, [_row(hypothesis, parts) for hypothesis in parts.hypotheses], parts.alpha)
 
 
 def one_row(connection: Connection, id_: str) -> Row | None:
-    """One hypothesis, or ``None``. Its q-values need every row; its views are its own."""
-    found = next((row for row in all_rows(connection, views=False) if row.id == id_), None)
-    if found is None:
-        return None
-    views = connection.execute(
-        select(*_VIEW_COLUMNS).where(VIEW_RESULT.c.id == id_).order_by(VIEW_RESULT.c.ordinal)
-    ).mappings()
-    return replace(found, views=tuple(dict(view) for view in views))
+    """One hypothesis with its views, or ``None``."""
+    return next(iter(all_rows(connection, True, [id_])), None)
+
+
+def ids_of(connection: Connection, first: int) -> list[str]:
+    """The first so many hypotheses, in order of registration."""
+    return list(connection.scalars(select(HYPOTHESIS.c.id).order_by(HYPOTHESIS.c.seq).limit(first)))
+
+
+def verdict_counts(connection: Connection) -> dict[str, int]:
+    """Verdict → rows, without reading what else the rows say."""
+    query = (
+        select(HYPOTHESIS.c.id, RESULT.c.status, VERDICT.c.verdict)
+        .outerjoin(RESULT, RESULT.c.id == HYPOTHESIS.c.id)
+        .outerjoin(VERDICT, VERDICT.c.id == HYPOTHESIS.c.id)
+    )
+    stale = _stale(connection)
+    found = Counter(
+        "stale" if id_ in stale else _verdict(status and {"status": status}, verdict and {"verdict": verdict})
+        for id_, status, verdict in connection.execute(query)
+    )
+    return dict(sorted(found.items()))
+
+
+def _stale(connection: Connection) -> Mapping[str, str]:
+    """Id → why the row is no claim any more; asks for the lineage only where anything was said."""
+    said = [dict(row) for row in connection.execute(select(*_REVIEW_COLUMNS).order_by(REVIEW.c.seq)).mappings()]
+    if not said:
+        return {}
+    parents = connection.execute(select(HYPOTHESIS.c.id, HYPOTHESIS.c.parent).order_by(HYPOTHESIS.c.seq)).all()
+    return stale_rows({row.id: row.parent for row in parents}, said)
 
 
 @dataclass(frozen=True)
@@ -64,32 +87,41 @@ class _Parts:
     """Id → why the row is no claim any more."""
 
     @classmethod
-    def read(cls, connection: Connection, views: bool) -> "_Parts":
-        def read(query: Select[Any]) -> Iterable[Columns]:
+    def read(cls, connection: Connection, views: bool, ids: Sequence[str] | None = None) -> "_Parts":
+        def read(query: Select[Any], of: Table | None = None) -> Iterable[Columns]:
+            if ids is not None and of is not None:
+                query = query.where(of.c.id.in_(ids))
             return [dict(row) for row in connection.execute(query).mappings()]
 
         started = select(ATTEMPT.c.id, func.count()).where(ATTEMPT.c.event == "started").group_by(ATTEMPT.c.id)
-        hypotheses = tuple(read(select(HYPOTHESIS).order_by(HYPOTHESIS.c.seq)))
-        said = [dict(review) for review in read(select(*_REVIEW_COLUMNS).order_by(REVIEW.c.seq))]
+        if ids is not None:
+            started = started.where(ATTEMPT.c.id.in_(ids))
+        hypotheses = tuple(read(select(HYPOTHESIS).order_by(HYPOTHESIS.c.seq), HYPOTHESIS))
+        said = [dict(review) for review in read(select(*_REVIEW_COLUMNS).order_by(REVIEW.c.seq), REVIEW)]
+        spoken = select(*_PROPOSAL_COLUMNS)
+        if ids is not None:
+            spoken = spoken.where(PROPOSAL.c.iteration.in_({row["iteration"] for row in hypotheses}))
         by_view: dict[str, list[dict[str, Any]]] = {}
         if views:
             query = select(VIEW_RESULT.c.id, *_VIEW_COLUMNS).order_by(VIEW_RESULT.c.seq, VIEW_RESULT.c.ordinal)
-            for row in connection.execute(query).mappings():
-                view = dict(row)
+            for view in map(dict, read(query, VIEW_RESULT)):
                 by_view.setdefault(view.pop("id"), []).append(view)
         return cls(
             cache_digest=connection.scalar(select(RUN.c.cache_digest)) or "",
             alpha=connection.scalar(select(RUN.c.alpha)),
             hypotheses=hypotheses,
-            results={row["id"]: row for row in read(select(RESULT))},
-            verdicts={row["id"]: row for row in read(select(VERDICT))},
+            results={row["id"]: row for row in read(select(RESULT), RESULT)},
+            verdicts={row["id"]: row for row in read(select(VERDICT), VERDICT)},
             promoted=frozenset(connection.scalars(select(PROMOTION.c.id))),
             attempts={str(id_): int(count) for id_, count in connection.execute(started)},
-            looks={(row["id"], row["route"]): row for row in read(select(LOOK_RESULT).order_by(LOOK_RESULT.c.look))},
+            looks={
+                (row["id"], row["route"]): row
+                for row in read(select(LOOK_RESULT).order_by(LOOK_RESULT.c.look), LOOK_RESULT)
+            },
             views=by_view,
-            proposals={(row["iteration"], row["slot"]): row for row in read(select(*_PROPOSAL_COLUMNS))},
+            proposals={(row["iteration"], row["slot"]): row for row in read(spoken)},
             reviews=_by_id(said),
-            stale=stale_rows({row["id"]: row["parent"] for row in hypotheses}, said),
+            stale=_stale(connection),
         )
 
 
@@ -184,17 +216,19 @@ def _deciding(route: str | None, look: Mapping[str, Columns | None]) -> Columns 
     return min(candidates, key=lambda found: float(found["p_adj"]), default=None)
 
 
-def _with_multiplicity(rows: list[Row], order: Mapping[str, int], alpha: float | None) -> tuple[Row, ...]:
-    """The columns that need every counted row. ``order`` is the ledger place of each counted result."""
-    places = sorted((order[row.id], index) for index, row in enumerate(rows) if row.id in order)
-    in_order = [rows[index] for _, index in places]
+def _with_multiplicity(connection: Connection, rows: list[Row], alpha: float | None) -> tuple[Row, ...]:
+    """The columns that need every counted row, in the order of their results."""
+    query = select(RESULT.c.id, RESULT.c.p_scan).where(RESULT.c.status.in_(_COUNTED)).order_by(RESULT.c.seq)
+    counted = connection.execute(query).all()
     try:
-        columns = _printed([row.p_scan or 0.0 for row in in_order], alpha)
+        columns = _printed([p for _, p in counted], alpha)
     except ValueError as error:
         raise LedgerError(f"the result table was edited: {error}; verify the ledger", EXIT_VERIFICATION) from error
-    for number, (_, index) in enumerate(places):
-        numbers: dict[str, Any] = {name: values[number] for name, values in columns.items()}
-        rows[index] = replace(rows[index], **numbers)
+    place = {id_: number for number, (id_, _) in enumerate(counted)}
+    for index, row in enumerate(rows):
+        if row.id in place:
+            numbers: dict[str, Any] = {name: values[place[row.id]] for name, values in columns.items()}
+            rows[index] = replace(row, **numbers)
     return tuple(rows)
 
 

@@ -196,6 +196,16 @@ class Ledger:
         """Every hypothesis in order of registration; ``views=False`` leaves ``Row.views`` empty, which is faster."""
         return self.snapshot(views)[1]
 
+    def first_rows(self, count: int) -> tuple[Row, ...]:
+        """The first ``count`` hypotheses, without views; their q-values rest on every row."""
+        with self._projected() as connection:
+            return assembly.all_rows(connection, False, assembly.ids_of(connection, count))
+
+    def counts(self) -> tuple[Head, dict[str, int], dict[str, int]]:
+        """Head, kind of entry → how many, and verdict → rows, of one moment; quick however many rows there are."""
+        with self._projected() as connection:
+            return _head(connection), dict(_counts(connection)), assembly.verdict_counts(connection)
+
     def snapshot(self, views: bool = True) -> tuple[Head, tuple[Row, ...]]:
         """Head and rows of one and the same moment."""
         with self._projected() as connection:

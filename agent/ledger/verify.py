@@ -18,9 +18,9 @@ from .errors import DamagedLedgerError, LedgerError
 from .projections import Projected, project
 from .records import Head
 from .rules import order_problem
-from .schema import ENTRY, METADATA, PROJECTIONS, SCHEMA_VERSION
+from .schema import ENTRY, PROJECTIONS, SCHEMA_VERSION
 
-_PAGE = 500
+_PAGE = 5000
 _SHORTEST_PREFIX = 8
 
 
@@ -95,7 +95,7 @@ class _Walk:
             for entry in page:
                 self._link(entry)
                 for name, row in self._told(entry):
-                    expected[name][_key(METADATA.tables[name], row)] = row
+                    expected[name][(row["seq"], row["ordinal"]) if "ordinal" in row else (row["seq"],)] = row
             if projections:
                 for table in PROJECTIONS:
                     self.problems += _differences(
@@ -147,36 +147,42 @@ class _Walk:
             self.problems.append(f"{name} cannot be read: {error}")
             return ()
         for table, row in rows:
-            self._relate(name, METADATA.tables[table], row)
+            self._relate(name, table, row)
         return rows
 
-    def _relate(self, name: str, table: Table, row: dict[str, Any]) -> None:
-        for key in table.foreign_keys:
-            column, target = key.parent.name, key.column
+    def _relate(self, name: str, table: str, row: dict[str, Any]) -> None:
+        for column, target, key in _REFERENCES[table]:
             value = row[column]
-            if target.table is ENTRY or value is None:
-                continue
-            if (value,) not in self._keys.get((target.table.name, (target.name,)), ()):
-                self.problems.append(f"{name} comes before, or without, the {target.table.name} {value} it belongs to")
-        for constraint in table.constraints:
-            if isinstance(constraint, UniqueConstraint):
-                columns = tuple(column.name for column in constraint.columns)
-                values = tuple(row[column] for column in columns)
-                seen = self._keys.setdefault((table.name, columns), set())
-                if values in seen:
-                    shown = ", ".join(f"{c} {v}" for c, v in zip(columns, values, strict=True))
-                    self.problems.append(f"{name} repeats the {table.name} with {shown}")
-                seen.add(values)
+            if value is not None and (value,) not in self._keys.get((target, (key,)), ()):
+                self.problems.append(f"{name} comes before, or without, the {target} {value} it belongs to")
+        for columns in _UNIQUE[table]:
+            values = tuple(row[column] for column in columns)
+            seen = self._keys.setdefault((table, columns), set())
+            if values in seen:
+                shown = ", ".join(f"{c} {v}" for c, v in zip(columns, values, strict=True))
+                self.problems.append(f"{name} repeats the {table} with {shown}")
+            seen.add(values)
+
+
+_REFERENCES = {
+    table.name: [
+        (key.parent.name, key.column.table.name, key.column.name)
+        for key in table.foreign_keys
+        if key.column.table is not ENTRY
+    ]
+    for table in PROJECTIONS
+}
+"""Table → (column, table it points at, column there)."""
+_UNIQUE = {
+    table.name: [tuple(c.name for c in u.columns) for u in table.constraints if isinstance(u, UniqueConstraint)]
+    for table in PROJECTIONS
+}
 
 
 def _entries(connection: Connection, after: int | None) -> list[Entry]:
     # No lower bound at first: an entry slipped in before the first one must not hide.
     page = select(ENTRY).where(true() if after is None else ENTRY.c.seq > after).order_by(ENTRY.c.seq).limit(_PAGE)
     return [Entry(*row) for row in connection.execute(page)]
-
-
-def _key(table: Table, row: Any) -> tuple[int, ...]:
-    return tuple(row[column.name] for column in table.primary_key)
 
 
 def _differences(
@@ -191,7 +197,9 @@ def _differences(
     query = select(table).where(true() if after is None else table.c.seq > after, table.c.seq <= last)
     try:
         with connection.begin_nested():  # PostgreSQL would refuse every later question after one that failed
-            actual = {_key(table, row): dict(row) for row in connection.execute(query).mappings()}
+            names = [column.name for column in table.columns]
+            keys = len(table.primary_key)  # the first columns
+            actual = {tuple(row[:keys]): dict(zip(names, row, strict=True)) for row in connection.execute(query)}
     except DBAPIError as error:
         if database.explained(error) is not None:
             raise

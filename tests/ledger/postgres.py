@@ -58,6 +58,15 @@ def server() -> Iterator[str]:
         shutil.rmtree(home, ignore_errors=True)
 
 
+def schema_on(address: str, name: str) -> str:
+    """The address of a new, empty schema of the server's first database."""
+    import psycopg
+
+    with psycopg.connect(address.replace("+psycopg", "") + "/postgres", autocommit=True) as session:
+        session.execute(f"CREATE SCHEMA {name}")
+    return f"{address}/postgres?options=-csearch_path%3D{name}"
+
+
 def _account() -> pwd.struct_passwd | None:
     """Who runs the server: this user, or as root one that is not."""
     if os.geteuid() != 0:

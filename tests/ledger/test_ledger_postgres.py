@@ -60,13 +60,7 @@ _numbers = itertools.count()
 
 
 def schema_on(server: str) -> str:
-    """The address of a new, empty schema."""
-    import psycopg
-
-    name = f"ledger{next(_numbers)}"
-    with psycopg.connect(server.replace("+psycopg", "") + "/postgres", autocommit=True) as session:
-        session.execute(f"CREATE SCHEMA {name}")
-    return f"{server}/postgres?options=-csearch_path%3D{name}"
+    return str(postgres.schema_on(server, f"ledger{next(_numbers)}"))
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
