@@ -1,5 +1,6 @@
 """Whatever a run does, its tables equal their rebuild and its content head depends on its content only."""
 
+import contextlib
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,16 +11,24 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from hyposcreen.agent.ledger import records as r
-from hyposcreen.agent.ledger.chain import GENESIS, next_content_hash
+from hyposcreen.agent.ledger.chain import GENESIS, entry_hash, next_content_hash
 from hyposcreen.agent.ledger.schema import PROJECTIONS
 from hyposcreen.agent.ledger.store import Ledger
 from hyposcreen.agent.ledger.verify import verify
+from hyposcreen.hypotheses.canonical import sha256_of
 
 WORDS = st.text(st.characters(codec="utf-8"), max_size=12)
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 FEW = settings(
     max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
+
+
+@given(st.text(), st.integers(0, 2**63), st.text(), st.none() | st.text(), st.text())
+def test_an_entry_is_hashed_as_the_canonical_json_of_its_parts(prev, seq, kind, content, context):
+    with contextlib.suppress(UnicodeEncodeError):  # unpaired surrogates are refused before anything is hashed
+        assert entry_hash(prev, seq, kind, content, context) == sha256_of([prev, seq, kind, content, context])
+        assert content is None or next_content_hash(prev, kind, content) == sha256_of([prev, kind, content])
 
 
 @st.composite

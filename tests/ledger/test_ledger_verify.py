@@ -11,6 +11,7 @@ from hyposcreen.agent.ledger import records as r
 from hyposcreen.agent.ledger.chain import entry_hash, next_content_hash
 from hyposcreen.agent.ledger.store import Ledger
 from hyposcreen.agent.ledger.verify import verify
+from hyposcreen.cli import main
 
 DROP = "DROP TRIGGER entry_no_update; DROP TRIGGER entry_no_delete;"
 RESTORE = (
@@ -93,6 +94,31 @@ def test_tampering_is_found_and_named(case, full):
     report = verify(full.path)
     assert not report.ok
     assert any(named in problem for problem in report.problems), report.problems
+
+
+THROUGH_THE_COMMAND = {
+    "a body edited": (TAMPERINGS["edited content"][0], "entry 6 (result) was edited"),
+    "a projection edited": (TAMPERINGS["edited projection"][0], "table result, seq 6, column p_scan"),
+    "the newest rows deleted": (
+        "".join(f"DELETE FROM {t} WHERE seq > 20;" for t in ("replay", "run_end", "verdict", "entry")),
+        "the ledger was truncated or rewritten after that head was noted",
+    ),
+    "a row replaced": (TAMPERINGS["replaced"][0], "entry 9"),
+    "two rows swapped": (TAMPERINGS["swapped"][0], "entry 8 (rejection) was edited"),
+}
+
+
+@pytest.mark.parametrize("case", THROUGH_THE_COMMAND)
+def test_the_command_names_what_was_done_and_ends_with_4(case, full, capsys):
+    noted = full.head()
+    script, named = THROUGH_THE_COMMAND[case]
+    tamper(full.path, script + ";", hide=case != "a projection edited")
+    with pytest.raises(SystemExit) as ended:
+        main(["ledger", "verify", "-C", str(full.path.parent), "--head", f"{noted.seq}:{noted.hash}"])
+    assert ended.value.code == 4
+    said = capsys.readouterr()
+    assert named in said.err and said.out == ""
+    assert ("the append-only trigger entry_no_update is missing" in said.err) == (case == "a projection edited")
 
 
 def test_a_dropped_trigger_is_a_problem_even_if_nothing_else_changed(full):
