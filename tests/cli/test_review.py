@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,8 +20,10 @@ from hyposcreen.agent.ledger.records import (
     Reviewed,
     RunClosed,
     RunOpened,
-    Tested,
     VerdictGiven,
+)
+from hyposcreen.agent.ledger.records import (
+    Tested as Explored,
 )
 from hyposcreen.agent.ledger.store import Ledger
 from hyposcreen.agent.ledger.verify import verify
@@ -47,7 +50,7 @@ def folder(tmp_path: Path) -> Path:
                     id_, 1, slot, f"claim {id_}", "geometry", "cohesion", "t_cells", "claim", {"nulls": []}, id_, id_, 0.5,
                     "greater", "because", "cover", parent,
                 ),
-                Tested(id_, "ok", m=99, k=0, p_scan=0.01, p_raw=0.01, null="gene_label"),
+                Explored(id_, "ok", m=99, k=0, p_scan=0.01, p_raw=0.01, null="gene_label"),
             )  # fmt: skip
         ledger.append(Promoted(tuple(PARENTS), "all"), LookOpened(1, 0.025, 0.025))
         for id_ in PARENTS:
@@ -133,8 +136,8 @@ def test_what_cannot_be_recorded_is_said_in_a_sentence(
     assert Ledger.open_readonly(folder / "runs.db").records(Reviewed) == ()
 
 
-def walk_in_a_terminal(folder: Path, typed: str) -> str:
-    """The command on a pseudo-terminal, as a person would use it."""
+def walk_in_a_terminal(folder: Path, typed: str, interrupt: bool = False) -> str:
+    """The command on a pseudo-terminal, as a person would use it; with ``interrupt``, Ctrl-C at the second row."""
     parent, child = pty.openpty()
     command = [sys.executable, "-m", "hyposcreen", "review", "--author", "Ada", "-C", str(folder)]
     with subprocess.Popen(command, stdin=child, stdout=child, stderr=child) as process:
@@ -149,7 +152,10 @@ def walk_in_a_terminal(folder: Path, typed: str) -> str:
             if not piece:
                 break
             told += piece
-        assert process.wait(30) == 0, told.decode()
+            if interrupt and b"[2/4]" in told and told.endswith(b"> "):
+                process.send_signal(signal.SIGINT)
+                interrupt = False
+        assert process.wait(30) == (130 if b"is safe" in told else 0), told.decode()
     os.close(parent)
     return told.decode().replace("\r\n", "\n")
 
@@ -162,6 +168,13 @@ def test_the_walk_starts_with_what_is_claimed_and_quits_cleanly(folder: Path) ->
     acts = {i: [r["act"] for r in row.reviews] for i, row in rows(folder).items()}
     assert acts == {"H0001": [], "H0002": [], "H0003": ["agree"], "H0004": ["invalidate"]}
     assert rows(folder)["H0004"].reviews[0]["text"] == "labels leak"
+
+
+def test_ctrl_c_in_the_walk_keeps_what_was_said(folder: Path) -> None:
+    told = walk_in_a_terminal(folder, "a\n", interrupt=True)
+    assert "what was recorded is safe" in told
+    assert [r["act"] for r in rows(folder)["H0003"].reviews] == ["agree"]
+    assert verify(folder / "runs.db").ok
 
 
 def test_the_walk_ends_with_its_input(

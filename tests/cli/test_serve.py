@@ -16,9 +16,11 @@ from typing import Any
 import pytest
 
 from hyposcreen.agent.errors import UserError
+from hyposcreen.agent.ledger.errors import LedgerError
 from hyposcreen.agent.ledger.records import Reviewed
 from hyposcreen.agent.ledger.store import Ledger
 from hyposcreen.agent.ledger.verify import verify
+from hyposcreen.agent.review import remark
 from hyposcreen.agent.serve import is_loopback, make_server
 
 SCREEN = (sys.executable, "-m", "hyposcreen")
@@ -134,13 +136,14 @@ def test_kill_9_of_server_and_viewers_leaves_a_campaign_alone(
         [*SCREEN, "run", "--quiet", "--workers", "1", "--project", str(folder)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    deaths = 0
+    deaths = said = 0
     while campaign.poll() is None:
         served = serve(folder)
         viewer = subprocess.Popen([sys.executable, "-c", _VIEWER, str(served.port)])
         half = socket.create_connection(("127.0.0.1", served.port))
         half.sendall(b"GET / HTTP/1.1\r\nHost: local")  # a viewer that dies in the middle of a request
         time.sleep(0.3)
+        said += comment(folder)
         os.kill(viewer.pid, signal.SIGKILL)
         viewer.wait()
         half.close()
@@ -149,10 +152,21 @@ def test_kill_9_of_server_and_viewers_leaves_a_campaign_alone(
     out, err = campaign.communicate(timeout=60)
     assert campaign.returncode == 0, err
     assert deaths > 1
+    assert said > 0
     assert verify(folder / "runs.db").ok
     alone = finished.ledger.head().content_hash
     assert Ledger.open_readonly(folder / "runs.db").head().content_hash == alone
     assert alone in out
+
+
+def comment(folder: Path) -> bool:
+    """A person's remark on the first row, while the campaign goes on; whether there was a row yet."""
+    try:
+        with Ledger.open(folder / "runs.db") as ledger:
+            remark(ledger, "H0001", "note", "while it runs", "Ada")
+    except LedgerError:
+        return False
+    return True
 
 
 _VIEWER = """

@@ -269,6 +269,21 @@ def test_a_row_says_who_proposed_it_and_what_people_said(open_page: Open, data_o
     assert {"openai", "offline"} <= set(page.find_element(By.ID, "f-proposer").text.replace("(", "").split())
 
 
+def test_print_shows_every_row_and_every_folded_part(open_page: Open, data_of: Make) -> None:
+    page = open_page(data_of(150))
+    page.execute_script("location.hash = 'H0003'")
+    WebDriverText(page, "td.detail")
+    page.execute_script("dispatchEvent(new Event('beforeprint'))")
+    assert len(texts(page, "id")) == 150
+    assert page.execute_script("return [...document.querySelectorAll('details')].every((d) => d.open)")
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    hidden = (
+        "return [...document.querySelectorAll('aside, .filters')].every((n) => getComputedStyle(n).display === 'none')"
+    )
+    assert page.execute_script(hidden)
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_words_contrast_with_what_they_stand_on(open_page: Open, data_of: Make, theme: str) -> None:
     """WCAG AA: 4.5 to 1 for text of every colour the page uses."""

@@ -79,6 +79,6 @@ refresh(FIRST);
 redrawOnResize();
 $("#open-row").addEventListener("click", () => openRow(state.selected));
 addEventListener("hashchange", fromHash);
-addEventListener("beforeprint", () => { for (const more of document.querySelectorAll("details")) more.open = true; show(0, 2000); });
+addEventListener("beforeprint", () => { show(0, 2000); for (const more of document.querySelectorAll("details")) more.open = true; });
 fromHash();
 document.documentElement.dataset.ready = Math.round(performance.now());
