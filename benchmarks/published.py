@@ -9,6 +9,7 @@ import itertools
 import math
 import re
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,9 @@ from published_numbers import (
     table,
     tie_rates,
 )
+
+from hyposcreen.agent.foreign import corrected, import_campaign
+from hyposcreen.agent.ledger.store import Ledger
 
 
 def p_text(p: float) -> str:
@@ -213,6 +217,7 @@ def campaign_section(folder: Path) -> list[str]:
         Bonferroni over {len(with_p)} rows asks for p ≤ {level:.6f}. The smallest p of N draws is 1/(N + 1): {reach} of
         the {len(drawn)} rows with a known number of draws could reach that level.
     """)
+    out += foreign_section(folder)
     out += head("what the p rests on", "rows with p", "p ≤ .05 printed", "Holm, repaired", "BH, repaired")
     classes = [kind_class(r["p_kind"]) for r in with_p]
     for name in sorted(set(classes)):
@@ -226,6 +231,24 @@ def campaign_section(folder: Path) -> list[str]:
     """)
     out += prose("Exact p of the Spearman tests that were determined:")
     return [*out, *head("row", "n", "abs(rho)", "p as printed", "exact p"), *(exact_line(r) for r in exact)]
+
+
+def foreign_section(folder: Path) -> list[str]:
+    """The same file through ``screen ledger import``, in a ledger of its own that is thrown away."""
+    with tempfile.TemporaryDirectory() as scratch:
+        ledger = Ledger.create(Path(scratch) / "runs.db")
+        columns = {"id": "id", "claim": "name", "p": "p_reported", "draws": "n_perm"}
+        about, rows = import_campaign(ledger, folder / CAMPAIGN, columns, "published", None, "arXiv:2602.22247, MIT")
+        found = corrected(about.name, rows)
+    counts = found.survivors()
+    out = prose("""
+        The file as a foreign ledger, `screen ledger import … --columns "id=id,claim=name,p=p_reported,draws=n_perm"`: every row
+        is external, its p as printed and typed, and nothing of it enters a run. Its second column repairs zeros alone (a zero
+        without a number of draws is 1), not the Spearman tests, so it stays a little below the one above.
+    """)
+    out += head("external rows with p ≤ .05", "as printed", "zeros repaired")
+    words = {"p": "uncorrected", "bonferroni": "Bonferroni", "holm": "Holm", "bh": "BH", "by": "BY"}
+    return out + [line(word, counts["printed"][t], counts["repaired"][t]) for t, word in words.items()]
 
 
 def exact_line(row: dict[str, str]) -> str:

@@ -225,3 +225,19 @@ def survivors(name: str, p: list[float], alpha: float = 0.05) -> int:
         return next((i for i, x in enumerate(ordered) if x > alpha / (m - i)), m)
     level = alpha / sum(1 / i for i in range(1, m + 1)) if name == "BY" else alpha
     return max((i for i, x in enumerate(ordered, 1) if x <= level * i / m), default=0)
+
+
+def test_the_imported_ledger_counts_what_the_page_counts(text: str) -> None:
+    """External rows as printed agree with the table made without the ledger; repaired zeros can only lose rows."""
+
+    def counts(table: str) -> dict[str, list[int]]:
+        body = text[text.index(table) :].split("\n\n")[0].splitlines()[2:]
+        return {
+            cells[0]: [int(c) for c in cells[1:]]
+            for cells in ([x.strip() for x in r.strip("|").split("|")] for r in body)
+        }
+
+    own, external = counts("| rows with p ≤ .05 after"), counts("| external rows with p ≤ .05")
+    assert list(own) == list(external)
+    for name, (printed, repaired) in external.items():
+        assert printed == own[name][0] and repaired <= printed
