@@ -126,7 +126,7 @@ def run_campaign(folder: Path, flags: Mapping[str, Any], progress: Progress) -> 
             )
             with confined_workers(config, progress) as made, Executor(config.workers, limits, made.make) as executor:
                 run(Loop(project, plan, ledger, executor, proposer, progress, runner))
-        report = write_report_of(ledger, folder / REPORT_NAME)
+        report = write_report_of(ledger, folder / REPORT_NAME, folder)
         reached("report.written")
         return _sum_up(ledger, report, done)
 
@@ -274,12 +274,12 @@ def status(folder: Path) -> dict[str, Any]:
         }
 
 
-def write_report_of(ledger: Ledger, path: Path) -> Path:
-    """Write the report page of a ledger to ``path``."""
+def write_report_of(ledger: Ledger, path: Path, folder: Path) -> Path:
+    """Write the report page of the ledger of ``folder`` to ``path``."""
     from .report.render import write_report
     from .report.source import report_data
 
-    write_report(report_data(ledger), path)
+    write_report(report_data(ledger, folder), path)
     return path
 
 
@@ -338,7 +338,7 @@ def replay_rows(
 
 def report_of(folder: Path, output: Path) -> Path:
     """Write the report page of the run in ``folder``."""
-    return write_report_of(open_ledger(folder), output)
+    return write_report_of(open_ledger(folder), output, folder)
 
 
 def bundle_to(folder: Path, id_: str, output: Path) -> Path:
