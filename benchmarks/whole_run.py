@@ -42,7 +42,7 @@ def main() -> None:
         with Executor() as executor:
             run(Loop(project, plan, ledger, executor, make_proposer(config), Progress(quiet=True)))
         marks.append(time.process_time())
-        write_report_of(ledger, folder / "report.html")
+        write_report_of(ledger, folder / "report.html", folder)
         marks.append(time.process_time())
     tests = in_workers()
     opening, loop, report = (b - a for a, b in pairwise(marks))
