@@ -15,6 +15,7 @@ from . import __version__
 from .agent.annotation_commands import app as annotations_app
 from .agent.campaign_commands import app as campaign_app
 from .agent.errors import Exit, UserError
+from .agent.trying_command import app as test_app
 from .agent.proposer_commands import add_to as add_proposers
 from .agent.reading_commands import add_to as add_reading
 from .agent.record_commands import add_to as add_record
@@ -39,6 +40,7 @@ add_record(app)
 add_reading(app, ledger_app)
 add_proposers(app)
 app.add_typer(tests_app, name="tests")
+app.add_typer(test_app, name="test")
 _add_extraction(cache_app)
 app.add_typer(cache_app, name="cache")
 app.add_typer(annotations_app, name="annotations")

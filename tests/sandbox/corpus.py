@@ -165,7 +165,7 @@ class Scene:
         found: dict[str, object] = {}
         for path in sorted(self.folder.rglob("*")):
             facts = path.lstat()
-            content = path.read_bytes() if path.is_file() else b""
+            content = path.read_bytes() if path.is_file() and os.access(path, os.R_OK) else b""
             found[path.name] = (facts.st_mode, facts.st_uid, int(facts.st_mtime), content)
         import numpy
 
