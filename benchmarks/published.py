@@ -246,9 +246,9 @@ def foreign_section(folder: Path) -> list[str]:
         is external, its p as printed and typed, and nothing of it enters a run. Its second column repairs zeros alone (a zero
         without a number of draws is 1), not the Spearman tests, so it stays a little below the one above.
     """)
-    out += head("external rows with p ≤ .05", "as printed", "zeros repaired")
+    out += head("rows with p ≤ .05", "as printed", "zeros repaired")
     words = {"p": "uncorrected", "bonferroni": "Bonferroni", "holm": "Holm", "bh": "BH", "by": "BY"}
-    return out + [line(word, counts["printed"][t], counts["repaired"][t]) for t, word in words.items()]
+    return out + [line(f"external, {word}", counts["printed"][t], counts["repaired"][t]) for t, word in words.items()]
 
 
 def exact_line(row: dict[str, str]) -> str:
