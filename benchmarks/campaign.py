@@ -73,6 +73,7 @@ def page(columns: Sequence[Column], campaign: Campaign) -> str:
     out += _table(
         ("", "system", *names), [(s.id, s.title, *(c.verdicts[s.id] for c in columns)) for s in campaign.systems]
     )
+    out += ["", *(_sum(c) for c in columns)]
     out += ["", "## What the paper's own definitions would have called", ""]
     out += [
         "A p of 0 is printed as it would have been; bold where it is at most .05, which was the mark of a promising row.",
@@ -113,6 +114,19 @@ def page(columns: Sequence[Column], campaign: Campaign) -> str:
         ]
         out += ["", *reasons] if reasons else []
     return "\n".join(out) + "\n"
+
+
+def _sum(c: Column) -> str:
+    confirmed = [s for s, v in c.verdicts.items() if v in ("confirmed", "in part")]
+    called = [s for s, found in c.published.items() if found.positive]
+    return (
+        f"- {c.name}: {len(confirmed)} systems confirmed{_listed(confirmed)}; by the published "
+        f"definitions {len(called)} of {len(c.published)} would have been called{_listed(called)}."
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f" ({', '.join(names)})" if names else ""
 
 
 def _called(found: Called | None) -> str:
