@@ -20,8 +20,8 @@ ULPS = 4
 """Most units in the last place of a float64 by which two results of the same formula, summed in another order, may differ."""
 TOLERANCE = 1e-9
 """Largest relative difference that is rounding."""
-CLASSES = ("identical", "within_ulp", "within_tolerance", "statistic_changed", "decision_changed")
-"""How far numbers are apart, least first."""
+CLASSES = ("identical", "within_ulp", "within_tolerance", "statistic_changed", "decision_changed", "not_executed")
+"""How far numbers are apart, least first; last, that there are none, because the test ended with a failure."""
 _LINES = 200
 
 
@@ -63,6 +63,13 @@ def differences(stored: Record | None, again: Record) -> list[str]:
 
 def apart(stored: Record | None, again: Record, plan: RunOpened, looks: Sequence[Look] = ()) -> Apart:
     """The numeric class of one record, its largest distance and its phrases."""
+    if (
+        isinstance(again, Tested)
+        and again.status == "failed"
+        and isinstance(stored, Tested)
+        and stored.status != "failed"
+    ):
+        return Apart("not_executed", 0, (f"it could not be executed here: {again.reason}",))
     phrases = tuple(differences(stored, again))
     if not phrases:
         return Apart("identical", 0, ())

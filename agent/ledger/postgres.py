@@ -6,8 +6,6 @@ lock in a session of its own: the server frees it when the process or its machin
 is told from a slow one. Passwords belong in ``~/.pgpass`` or ``PGPASSWORD``, never in an address that settings keep.
 """
 
-import os
-import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -34,18 +32,6 @@ _RULES = "SELECT tablename, rulename FROM pg_rules WHERE schemaname = current_sc
 _KEY = "hashtextextended(current_schema() || ' hyposcreen ' || :name, 0)"
 
 
-_pooled: "weakref.WeakSet[Engine]" = weakref.WeakSet()
-
-
-def _leave_to_the_parent() -> None:
-    # A child that spoke on its parent's connection would garble what both of them say.
-    for engine in _pooled:
-        engine.dispose(close=False)
-
-
-os.register_at_fork(after_in_child=_leave_to_the_parent)
-
-
 class PostgresDatabase:
     """See :class:`~.database.Database`."""
 
@@ -70,11 +56,8 @@ class PostgresDatabase:
             )
         self._where = url.render_as_string(hide_password=True)
         self._timeout = timeout
-        address_ = url.set(drivername="postgresql+psycopg")
-        self._engine: Engine = create_engine(address_, pool_pre_ping=True)
-        self._sessions: Engine = create_engine(address_, poolclass=NullPool)
-        """For locks that must end with their session."""
-        _pooled.add(self._engine)
+        # Without a pool threads and forks share nothing, no idle session is left behind, and a lock ends with its session.
+        self._engine: Engine = create_engine(url.set(drivername="postgresql+psycopg"), poolclass=NullPool)
 
     @property
     def where(self) -> str:
@@ -237,7 +220,7 @@ class PostgresDatabase:
     @contextmanager
     def _held(self, name: str) -> Iterator[bool]:
         with self._sentences():
-            session = self._sessions.connect().execution_options(isolation_level="AUTOCOMMIT")
+            session = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         try:
             with self._sentences():
                 holds = session.scalar(text(f"SELECT pg_try_advisory_lock({_KEY})"), {"name": name})

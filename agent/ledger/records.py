@@ -458,7 +458,7 @@ class Replayed(Record):
     id: str
     outcome: str
     """``identical``, or the first that holds of ``code_changed``, ``environment_changed``, ``within_ulp``,
-    ``within_tolerance``, ``statistic_changed``, ``decision_changed``; in older ledgers ``diverged``."""
+    ``within_tolerance``, ``statistic_changed``, ``decision_changed``, ``not_executed``; in older ledgers ``diverged``."""
     detail: str = ""
 
 

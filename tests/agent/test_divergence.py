@@ -57,6 +57,7 @@ def test_classes_from_bit_identical_to_another_decision(finished: Any, result: r
         "within_tolerance": replace(result, statistic=result.statistic * (1 + 1e-12)),
         "statistic_changed": replace(result, statistic=result.statistic * 1.001),
         "decision_changed": replace(result, p_scan=plan.promote_p / 2),
+        "not_executed": rec.Tested(result.id, "failed", "error: the test stopped with an error"),
     }
     for name, again in cases.items():
         assert apart(result, again, plan).numbers == name
@@ -66,7 +67,7 @@ def test_classes_from_bit_identical_to_another_decision(finished: Any, result: r
     )
     assert apart(None, result, plan).numbers == "decision_changed"
     found = [apart(result, again, plan) for again in cases.values()]
-    assert [worst(found[: n + 1]).numbers for n in range(5)] == list(divergence.CLASSES)
+    assert [worst(found[: n + 1]).numbers for n in range(6)] == list(divergence.CLASSES)
 
 
 def test_a_view_is_compared_too(finished: Any, result: rec.Tested) -> None:
