@@ -34,7 +34,11 @@ def run_opened(**changes: Any) -> RunOpened:
         "permutations_explore": 1999, "permutations_look": 9999, "max_promoted": 20, "promote_p": 0.01,
         "cache": {"name": "demo", "digest": "c" * 64, "genes": 1184, "masked": 16, "dim": 64,
                   "layers": [f"L{q}" for q in range(LAYERS)], "model": "scGPT-shaped demo", "data": "drawn cells"},
-        "annotations": tuple({"name": name} for names in ENTITIES.values() for name in names),
+        "annotations": tuple(
+            {"name": name, "kind": "gene_set", "role": role, "size": 20, "source": "drawn here", "version": "1",
+             "licence": "CC0-1.0", "provenance_type": "external", "digest": hashlib.sha256(name.encode()).hexdigest()}
+            for role, names in ENTITIES.items() for name in names
+        ),
         "split": {"digest": "d" * 64, "explore": 592, "sealed": 592},
         "universe": {"digest": "e" * 64, "cells": 14160, "hypotheses": 5310},
         "version": "0.1.0",
