@@ -36,7 +36,7 @@ def swept(folder: Path, kept: list[Any], server: str | None) -> tuple[list[Any],
     visits = sweep.visits_of(lambda: small.run_campaign_in_process(whole))
     with Ledger.open_readonly(whole / "runs.db") as ledger:
         content, rows = ledger.head().content_hash, len(ledger.rows(views=False))
-    session.write_report_of = lambda _, path: path  # half of the time of a small run, and no part of the record
+    session.write_report_of = lambda _, path, *__: path  # half of the time of a small run, and no part of the record
     done, start = [], time.perf_counter()
     for number, case in enumerate(sweep.cases(visits.__getitem__)):
         if case.point == "config.written":

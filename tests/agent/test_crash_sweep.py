@@ -75,7 +75,7 @@ def campaign(small: Any, folder: Path, case: Any) -> Callable[[], Any]:
     def run() -> Any:
         with pytest.MonkeyPatch.context() as patch:
             if case.point != "report.written":
-                patch.setattr(session, "write_report_of", lambda ledger, path: path)
+                patch.setattr(session, "write_report_of", lambda _, path, *__: path)
             return small.run_campaign_in_process(folder)
 
     return run
