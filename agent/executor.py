@@ -83,12 +83,13 @@ class Executor:
 
     def _one(self, job: Job, log: AttemptLog | None) -> Outcome:
         number, sandbox = self._free.get()
+        name = f"worker-{number} ({sandbox.confines.split(':')[0]})"  # the ledger says behind what each attempt ran
         try:
             limits = self._limits
             for attempt in (1, 2):
                 if log is not None:
                     with self._speaking:
-                        log.started(job, attempt, f"worker-{number}")
+                        log.started(job, attempt, name)
                 outcome = sandbox.run(job, limits)
                 if log is not None:
                     with self._speaking:

@@ -92,11 +92,12 @@ class Sandbox(Protocol):
     inherited, so no key of the parent is visible in it; the worker ends when the parent does, even after ``kill -9``.
 
     What this protocol does *not* promise, and a backend must say for itself: that a job cannot read files, open
-    sockets or talk to other processes. Until a backend does, only code of this package may run in it.
+    sockets or talk to other processes. See ``backends/``: each names what it closes and what it leaves open, and whether code
+    that nobody vouches for may run behind it (``holds_code``).
     """
 
     confines: str
-    """What the boundary is made of, in words, stored with every attempt."""
+    """The boundary's name, a colon, and what it is made of, in words. The name is stored with every attempt."""
 
     def run(self, job: Job, limits: Limits) -> Outcome:
         """Run ``job`` and wait for it. Never raises for what the job does; raises ``OSError`` if no worker starts."""

@@ -29,7 +29,7 @@ _PASSED_ON = ("HYPOSCREEN_NO_NUMBA", "NUMBA_CACHE_DIR", "NUMBA_CPU_NAME", "LD_LI
 class ProcessSandbox:
     """One worker process, started on first use and again after a crash. One thread runs jobs; any thread may close."""
 
-    confines = "separate process; wall-clock and memory limits; constructed environment; no kernel confinement"
+    confines = "none: separate process; wall-clock and memory limits; constructed environment; no kernel confinement"
 
     def __init__(self, threads: int = 1) -> None:
         self._threads = threads
