@@ -16,6 +16,7 @@ from markupsafe import Markup
 from .encode import compact
 from .foreign import COLUMNS as FOREIGN_COLUMNS
 from .model import ROLES, VERDICTS, ReportData, page_json
+from .origins import known_before, origins
 from .panels import calibration, coverage, histograms, rejections
 from .proposers import between_proposers, scores
 from .words import confirmed_rows, facts, overview, remarks
@@ -48,6 +49,8 @@ def render_report(data: ReportData, live: bool = False) -> str:
             data=data,
             run=data.run,
             control=data.control,
+            origins=origins(data.run),
+            known=known_before(data.run, data.rows),
             overview=overview(data),
             facts=facts(data),
             confirmed=confirmed_rows(data),
