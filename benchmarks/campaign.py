@@ -16,6 +16,7 @@ from campaign_as_published import Called, as_published
 
 from hyposcreen.agent.campaign_table import MARKS, CampaignLine
 from hyposcreen.agent.campaigning import table_of
+from hyposcreen.agent.ledger.records import AttemptEnded
 from hyposcreen.agent.session import open_existing
 from hyposcreen.hypotheses.campaign import Campaign
 
@@ -31,6 +32,8 @@ class Column:
     verdicts: dict[str, str]
     published: dict[str, Called]
     facts: dict[str, Any]
+    seconds: dict[str, float]
+    """Row id → seconds of its last attempt on genes A."""
 
 
 def column(name: str, folder: Path) -> tuple[Column, Campaign]:
@@ -44,11 +47,12 @@ def column(name: str, folder: Path) -> tuple[Column, Campaign]:
             slots[slot.name] = project.annotations[filled]
     with ledger:
         head = ledger.head()
+        seconds = {entry.id: entry.seconds for entry in ledger.records(AttemptEnded)}
     facts = {
         "genes": int(project.cache.genes.usable.sum()), "layers": project.cache.n_layers, "dim": project.cache.dim,
         "digest": project.cache.digest[:12], "head": head.content_hash[:12], "universe": plan.universe["hypotheses"],
     }  # fmt: skip
-    return Column(name, lines, verdicts, as_published(project.cache, slots), facts), campaign
+    return Column(name, lines, verdicts, as_published(project.cache, slots), facts, seconds), campaign
 
 
 def page(columns: Sequence[Column], campaign: Campaign) -> str:
@@ -100,11 +104,23 @@ def page(columns: Sequence[Column], campaign: Campaign) -> str:
                 _number(x.p_scan),
                 _number(x.p_adj),
                 x.verdict.replace("_", " "),
+                f"{c.seconds[x.id]:.1f}" if x.id in c.seconds else "–",
             )
             for x in c.lines
         ]
         out += _table(
-            ("", "definition", "test", "annotation", "effect", "null mean", "p on genes A", "p adjusted", "verdict"),
+            (
+                "",
+                "definition",
+                "test",
+                "annotation",
+                "effect",
+                "null mean",
+                "p on genes A",
+                "p adjusted",
+                "verdict",
+                "s",
+            ),
             rows,
         )
         reasons = [
@@ -120,7 +136,7 @@ def _sum(c: Column) -> str:
     confirmed = [s for s, v in c.verdicts.items() if v in ("confirmed", "in part")]
     called = [s for s, found in c.published.items() if found.positive]
     return (
-        f"- {c.name}: {len(confirmed)} systems confirmed{_listed(confirmed)}; by the published "
+        f"- {c.name}: systems confirmed: {len(confirmed)}{_listed(confirmed)}; by the published "
         f"definitions {len(called)} of {len(c.published)} would have been called{_listed(called)}."
     )
 
