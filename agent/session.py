@@ -49,6 +49,7 @@ from .sandbox.base import Limits
 from .sandbox.choose import Workers
 from .sandbox.choose import workers as make_workers
 from .spending import spend_facts
+from .turns import record_once
 
 REPORT_NAME = "report.html"
 
@@ -216,8 +217,10 @@ def record_environment(project: Project, ledger: Ledger) -> None:
     if ledger.records(Environment)[-1:] == (now,):
         return
     held = {a.sha256 for a in ledger.records(Artifact)}
-    texts = [a for a in (code, Artifact.of(GENES, genes)) if a.sha256 not in held]
-    ledger.append(*texts, now)
+    for text in (code, Artifact.of(GENES, genes)):
+        if text.sha256 not in held:
+            record_once(ledger, text)
+    ledger.append(now)
 
 
 def open_existing(folder: Path) -> tuple[Project, Ledger, RunOpened]:

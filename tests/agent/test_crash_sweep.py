@@ -2,8 +2,10 @@
 
 import importlib.util
 import itertools
+import multiprocessing
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +16,9 @@ import pytest
 
 from hyposcreen.agent import session
 from hyposcreen.agent.ledger import failpoints
+from hyposcreen.agent.ledger import records as r
 from hyposcreen.agent.ledger.store import Ledger
+from hyposcreen.agent.ledger.verify import verify
 
 
 def load(name: str, path: Path) -> ModuleType:
@@ -124,6 +128,28 @@ def test_postgresql(whole: Undisturbed, small: Any, fresh_folder: Any, server: s
         run = campaign(small, folder, case)
         done.append(sweep.sweep(case, place, run, whole.content_hash, whole.rows))
     assert {(c.point, c.visit): c.violations for c in done if c.violations} == {}
+
+
+def test_runners_that_start_together_share_one_run(
+    whole: Undisturbed, small: Any, fresh_folder: Any, server: str
+) -> None:
+    """Three processes, one empty place: every row is tested once, and the content is that of a single runner."""
+    place = postgres.schema_on(server, "together")
+    folders = [fresh_folder(place) for _ in range(3)]
+    context = multiprocessing.get_context("fork")
+    runners = [context.Process(target=small.run_campaign_in_process, args=(folder,)) for folder in folders]
+    for runner in runners:
+        runner.start()
+    for runner in runners:
+        runner.join()
+    assert [runner.exitcode for runner in runners] == [0, 0, 0]
+    with Ledger.open_readonly(place) as ledger:
+        assert ledger.head().content_hash == whole.content_hash
+        attempts = Counter(a.id for a in ledger.records(r.AttemptStarted))
+        results = Counter(t.id for t in ledger.records(r.Tested))
+    assert len(results) == whole.rows and set(results.values()) == {1}
+    assert set(attempts.values()) == {1}, "nobody tested what another one was testing"
+    assert verify(place).ok
 
 
 def test_settings_are_whole_or_not_there(small: Any, whole: Undisturbed, tmp_path: Path) -> None:
