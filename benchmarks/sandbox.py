@@ -40,7 +40,9 @@ def main() -> None:
         sandbox = StatisticSandbox(BACKENDS[name], chosen.user)
         try:
             control(sandbox)
-            if not chosen.skip_attacks:
+            if sandbox.backend.name == "none" and (os.getuid() if chosen.user is None else chosen.user) == 0:
+                print("none: no attacks as root without a boundary: some would change this machine (run it as nobody)")
+            elif not chosen.skip_attacks:
                 contained(sandbox, attacks, chosen.user)
             figures(sandbox)
         finally:

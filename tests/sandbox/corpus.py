@@ -104,6 +104,7 @@ class Scene:
         self.visits = 0
         self._sockets: list[socket.socket] = []
         self._stage()
+        self._planted = [path for path in _planted() if not path.exists()]
         self.port = self._listen()
 
     def close(self) -> None:
@@ -131,6 +132,8 @@ class Scene:
         evidence += [f"{len(left)} processes left"] if left else []
         evidence += [f"it never ran: {run.end}"] if run.end in OUR_FAULT else []
         if evidence:
+            for path in self._planted:
+                path.unlink(missing_ok=True)
             self._stage()
         return Verdict(attack, run.end, tuple(evidence), run.output)
 
@@ -167,10 +170,7 @@ class Scene:
             facts = path.lstat()
             content = path.read_bytes() if path.is_file() and os.access(path, os.R_OK) else b""
             found[path.name] = (facts.st_mode, facts.st_uid, int(facts.st_mtime), content)
-        import numpy
-
-        planted = (Path(numpy.__file__).parent / "sbx_planted.py", *(Path(d) / "sbx_pwn" for d in _OUTSIDE))
-        return found | {str(path): path.exists() for path in planted}
+        return found | {str(path): path.exists() for path in _planted()}
 
     def _listen(self) -> int:
         tcp, udp = socket.socket(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -212,6 +212,11 @@ class Scene:
 
 
 _OUTSIDE = ("/tmp", "/var/tmp", "/dev/shm")
+
+
+def _planted() -> list[Path]:
+    """Files outside the scene that an attack writes, if it may."""
+    return [Path(np.__file__).parent / "sbx_planted.py", *(Path(folder) / "sbx_pwn" for folder in _OUTSIDE)]
 
 
 def survivors(zygote: int | None) -> list[int]:
