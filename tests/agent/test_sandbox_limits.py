@@ -100,6 +100,26 @@ def test_workers_give_the_numbers_of_the_library_in_order(workers: Workers, jobs
     assert not same(inside[0], inside[1])
 
 
+def test_four_workers_of_which_one_is_killed_give_the_same_numbers(
+    workers: Workers, jobs: list[Job], small: Any
+) -> None:
+    expected = [small.InProcess().run(job, ENOUGH) for job in jobs]
+    made: list[Any] = []
+
+    def make() -> Any:
+        made.append(workers.make())
+        return made[-1]
+
+    order = [3, 1, 0, 2, 2, 0, 1, 3]
+    with Executor(4, ENOUGH, make) as four:
+        assert all(same(*pair) for pair in zip(four.run(jobs), expected, strict=True))
+        killed = made[0].pid
+        os.kill(killed, signal.SIGKILL)
+        again = list(four.run([jobs[i] for i in order]))
+        assert made[0].pid not in (None, killed)
+    assert all(same(outcome, expected[i]) for outcome, i in zip(again, order, strict=True))
+
+
 def test_a_job_that_overruns_its_time_is_ended_and_the_next_one_runs(sandbox: Any, jobs: list[Job]) -> None:
     assert sandbox.run(jobs[0], ENOUGH).kind == "ok"
     pid = sandbox.pid
