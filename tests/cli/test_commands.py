@@ -139,7 +139,9 @@ def test_replay_in_json(call: Call, copied: Path) -> None:
     done = call("replay", "H0002", "-C", copied, "--json", "--quiet")
     (row,) = done.json
     assert done.code == 0
-    assert set(row) == {"id", "outcome", "k", "m", "statistic_hex", "checked", "differences"}
+    assert set(row) == {
+        "id", "outcome", "numbers", "ulps", "causes", "k", "m", "statistic_hex", "checked", "differences",
+    }  # fmt: skip
     assert (row["id"], row["outcome"]) == ("H0002", "identical")
     for wrong in ((), ("H0001", "--all")):
         refused = call("replay", *wrong, "-C", copied)
