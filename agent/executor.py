@@ -60,6 +60,11 @@ class Executor:
         return len(self._all)
 
     @property
+    def boundary(self) -> str:
+        """Name of the boundary of this pool."""
+        return self.confines.split(":")[0]
+
+    @property
     def confines(self) -> str:
         """What the boundary of this pool is made of."""
         return self._all[0].confines
@@ -83,7 +88,7 @@ class Executor:
 
     def _one(self, job: Job, log: AttemptLog | None) -> Outcome:
         number, sandbox = self._free.get()
-        name = f"worker-{number} ({sandbox.confines.split(':')[0]})"  # the ledger says behind what each attempt ran
+        name = f"worker-{number} ({self.boundary})"  # the ledger says behind what each attempt ran
         try:
             limits = self._limits
             for attempt in (1, 2):

@@ -31,7 +31,7 @@ def explore_in_order(
 
     ``runner``: the name this process holds the ledger by. Returns when every row has its result.
     """
-    attempts = _Attempts(ledger, runner, project.config.timeout_seconds)
+    attempts = _Attempts(ledger, runner, project.config.timeout_seconds, executor.boundary)
     findings = {h.id: project.finding(TestSpec.from_json(h.spec)) for h in _without_result(ledger, rows)}
     made: dict[str, Tested] = {}
     while left := _without_result(ledger, rows):
@@ -75,15 +75,17 @@ def _record_in_order(ledger: Ledger, rows: Sequence[Registered], made: Mapping[s
 class _Attempts:
     """Writes every try into the ledger as context; a row's first try is its claim among runners."""
 
-    def __init__(self, ledger: Ledger, runner: str, timeout_seconds: float) -> None:
+    def __init__(self, ledger: Ledger, runner: str, timeout_seconds: float, boundary: str) -> None:
         self._ledger = ledger
         self._runner = runner
+        self._boundary = boundary
         self._timeout = timeout_seconds
         self._numbers: dict[str, int] = {}
 
     def claim(self, ids: Sequence[str]) -> Collection[str]:
         """Those of ``ids`` that are ours to test now."""
-        claimed = self._ledger.claim(ids, f"{self._runner} loop".strip(), self._lease(len(ids))) if ids else {}
+        name = f"{self._runner} loop ({self._boundary})".strip()
+        claimed = self._ledger.claim(ids, name, self._lease(len(ids))) if ids else {}
         self._numbers |= claimed
         return claimed
 
