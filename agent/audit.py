@@ -164,7 +164,9 @@ def make_plan(folder: Path, config: Config, kind: str, proposer: str, worlds: in
     if proposer not in PROPOSERS:
         raise UserError(f"proposer '{proposer}' is not known here; choose one of {', '.join(PROPOSERS)}", Exit.USAGE)
     project = open_project(folder, config)
-    return AuditPlan(kind, proposer, worlds, replace(config, proposer=proposer, campaign=""), project.cache.digest, version)
+    return AuditPlan(
+        kind, proposer, worlds, replace(config, proposer=proposer, campaign=""), project.cache.digest, version
+    )
 
 
 _BENCH: list[Bench] = []
