@@ -28,6 +28,8 @@ def readable(package: bool) -> list[str]:
     """Paths a worker may read below. Never a working folder, also when it is the package's own folder."""
     libraries = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     libraries |= {*site.getsitepackages(), str(Path(sys.base_prefix) / "lib"), str(Path(sys.prefix) / "lib")}
+    # An environment may lean on the libraries of another one, by a .pth file.
+    libraries |= {path for path in sys.path if Path(path).name in {"site-packages", "dist-packages"}}
     out = list(_SYSTEM)
     for path in sorted(map(Path, libraries)):
         out += _without_package(path.resolve())
