@@ -2,7 +2,6 @@
 
 import os
 import tempfile
-import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,6 +12,7 @@ from .backends.base import Backend
 from .base import Job, Limits, Outcome
 from .frames import read_frame, write_frame
 from .nursery import Infant, Nursery
+from .one_worker import OneWorker
 from .process import crashed, ended, outcome_of, tail_of
 
 _OPEN_SECONDS = 120.0
@@ -22,40 +22,25 @@ class RefusedError(UserError):
     """The kernel did not take the boundary: the worker has read nothing and is gone."""
 
 
-class ConfinedSandbox:
+class ConfinedSandbox(OneWorker):
     """One worker behind ``backend``, started on first use, after a crash, and for other caches or limits.
 
-    One thread runs jobs; any thread may close. The zygote may be shared; it stays when the sandbox closes.
+    :meth:`run` raises :class:`RefusedError` where the boundary does not hold. The zygote may be shared; it stays when the
+    sandbox closes.
     """
 
     def __init__(self, backend: Backend, nursery: Nursery, threads: int = 1) -> None:
+        super().__init__()
         self.confines = f"{backend.name}: {backend.confines}"
         self._backend = backend
         self._nursery = nursery
         self._threads = threads
         self._worker: _Worker | None = None
-        self._running = threading.RLock()
 
     @property
     def pid(self) -> int | None:
         """Process id of the worker, if one is running."""
         return None if self._worker is None else self._worker.infant.pid
-
-    def run(self, job: Job, limits: Limits) -> Outcome:
-        """See :class:`~.base.Sandbox`. Raises :class:`RefusedError` where the boundary does not hold."""
-        with self._running:
-            return self._run(job, limits)
-
-    def close(self) -> None:
-        """End the worker."""
-        # Killed first: a thread that waits for its answer then hears the end of the pipe and lets go of the lock.
-        self._kill()
-        while not self._running.acquire(timeout=0.1):
-            self._kill()
-        try:
-            self._release()
-        finally:
-            self._running.release()
 
     def _run(self, job: Job, limits: Limits) -> Outcome:
         started = time.monotonic()

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -19,6 +18,7 @@ import numpy as np
 
 from .base import Job, Limits, Outcome, OutcomeKind
 from .frames import read_frame, write_frame
+from .one_worker import OneWorker
 
 _TAIL = 2000
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
@@ -26,37 +26,21 @@ _PASSED_ON = ("HYPOSCREEN_NO_NUMBA", "NUMBA_CACHE_DIR", "NUMBA_CPU_NAME", "LD_LI
 """The only variables of the parent a worker may see; none of them can hold a secret of a model provider."""
 
 
-class ProcessSandbox:
-    """One worker process, started on first use and again after a crash. One thread runs jobs; any thread may close."""
+class ProcessSandbox(OneWorker):
+    """One worker process; see :class:`~.one_worker.OneWorker`."""
 
     confines = "none: separate process; wall-clock and memory limits; constructed environment; no kernel confinement"
 
     def __init__(self, threads: int = 1) -> None:
+        super().__init__()
         self._threads = threads
         self._process: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None
-        self._running = threading.RLock()
 
     @property
     def pid(self) -> int | None:
         """Process id of the worker, if one is running."""
         return None if self._process is None else self._process.pid
-
-    def run(self, job: Job, limits: Limits) -> Outcome:
-        """See :class:`~.base.Sandbox`."""
-        with self._running:
-            return self._run(job, limits)
-
-    def close(self) -> None:
-        """End the worker and everything it started."""
-        # Killed first: a thread that waits for its answer then hears the end of the pipe and lets go of the lock.
-        self._kill()
-        while not self._running.acquire(timeout=0.1):
-            self._kill()
-        try:
-            self._release()
-        finally:
-            self._running.release()
 
     def _run(self, job: Job, limits: Limits) -> Outcome:
         started = time.monotonic()
