@@ -12,14 +12,14 @@ from typing import Annotated, Any
 import typer
 
 from . import __version__
-from .agent.annotation_commands import app as annotations_app
-from .agent.campaign_commands import app as campaign_app
+from .agent.commands.annotations import app as annotations_app
+from .agent.commands.campaigns import app as campaign_app
+from .agent.commands.proposers import add_to as add_proposers
+from .agent.commands.reading import add_to as add_reading
+from .agent.commands.record import add_to as add_record
+from .agent.commands.record import ledger as ledger_app
+from .agent.commands.trying import app as test_app
 from .agent.errors import Exit, UserError
-from .agent.proposer_commands import add_to as add_proposers
-from .agent.reading_commands import add_to as add_reading
-from .agent.record_commands import add_to as add_record
-from .agent.record_commands import ledger as ledger_app
-from .agent.trying_command import app as test_app
 from .embeddings_cache.commands import app as cache_app
 from .embeddings_cache.extraction_command import add_to as _add_extraction
 from .embeddings_cache.printing import say as _say

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..embeddings_cache.printing import remark, say, say_json
-from .errors import Exit, UserError
-from .foreign_commands import add_to as add_foreign
+from ...embeddings_cache.printing import remark, say, say_json
+from ..errors import Exit, UserError
+from .foreign import add_to as add_foreign
 
 if TYPE_CHECKING:
-    from .ledger.store import Ledger
-    from .review import Effect
+    from ..ledger.store import Ledger
+    from ..review import Effect
 
 Folder = Annotated[Path, typer.Option("--project", "-C", help="Working folder: screen.toml and runs.db are there.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -41,10 +41,10 @@ def review(
     as_json: AsJson = False,
 ) -> None:
     """Say something of a row, or walk through the rows nobody has said anything of. Remarks are appended, never edited."""
-    from .ledger.store import Ledger
-    from .review import author_name
-    from .review import remark as append
-    from .session import ledger_path
+    from ..ledger.store import Ledger
+    from ..review import author_name
+    from ..review import remark as append
+    from ..session import ledger_path
 
     given = {"note": note, "agree": agree, "doubt": doubt, "invalidate": invalidate, "reinstate": reinstate}
     said = {act: text for act, text in given.items() if text is not None}
@@ -79,9 +79,9 @@ def serve(
     ),
 ) -> None:
     """Show the report live and read-only at an address of this machine, until Ctrl-C."""
-    from .ledger.store import Ledger
-    from .serve import is_loopback, make_server
-    from .session import ledger_path
+    from ..ledger.store import Ledger
+    from ..serve import is_loopback, make_server
+    from ..session import ledger_path
 
     if not isinstance(place := ledger_path(project), Path) or place.exists():
         Ledger.open_readonly(place)  # what is no ledger is refused before anything listens
@@ -103,7 +103,7 @@ def serve(
 
 
 def _walk(project: Path, ledger: "Ledger", author: str) -> None:
-    from .review import unreviewed, walk
+    from ..review import unreviewed, walk
 
     if not unreviewed(ledger):
         say("every row has a remark; nothing is left to walk through")
@@ -126,8 +126,8 @@ def _ask(question: str) -> str | None:
 
 
 def _refresh(project: Path, ledger: "Ledger", quiet: bool = False) -> None:
-    from .review import refresh_report
-    from .session import REPORT_NAME
+    from ..review import refresh_report
+    from ..session import REPORT_NAME
 
     written = refresh_report(project, ledger, REPORT_NAME)
     if written and not quiet:

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ..embeddings_cache.printing import remark, say, say_json, say_table
-from .errors import Exit, UserError
+from ...embeddings_cache.printing import remark, say, say_json, say_table
+from ..errors import Exit, UserError
 
 app = typer.Typer(
     help="Gene sets, pairs and edges: what may be tested here.", no_args_is_help=True, rich_markup_mode=None
@@ -26,7 +26,7 @@ _COLUMNS = ("name", "kind", "named", "usable", "explore", "sealed")
 @app.command("list")
 def list_(project: Folder = HERE, annotations: From = None, as_json: AsJson = False) -> None:
     """What may be tested here, with sizes on the whole cache and on either side of the split."""
-    from .annotating import FOLDER, annotation_facts
+    from ..annotating import FOLDER, annotation_facts
 
     rows = annotation_facts(project, annotations)
     if as_json:
@@ -41,7 +41,7 @@ def list_(project: Folder = HERE, annotations: From = None, as_json: AsJson = Fa
 @app.command()
 def show(name: str, project: Folder = HERE, annotations: From = None, as_json: AsJson = False) -> None:
     """One annotation: source, licence, digest, sizes, what its import left out and why, and the tests it is open to."""
-    from .annotating import shown
+    from ..annotating import shown
 
     facts = shown(project, name, annotations)
     if as_json:
@@ -63,7 +63,7 @@ def show(name: str, project: Folder = HERE, annotations: From = None, as_json: A
 @app.command()
 def check(project: Folder = HERE, annotations: From = None, as_json: AsJson = False) -> None:
     """Open every annotation with the cache and say how many tests it is open to, and why not to others."""
-    from .annotating import checked
+    from ..annotating import checked
 
     rows = checked(project, annotations)
     if as_json:
@@ -114,7 +114,7 @@ def import_(
     as_json: AsJson = False,
 ) -> None:
     """Bring gene sets, pairs or edges into the project: names resolved, every irregularity counted and said."""
-    from .annotating import Asked, import_file
+    from ..annotating import Asked, import_file
 
     if role not in (roles := ("claim", "positive_control", "negative_control")):
         raise UserError(f"--role {role} is not known; choose one of {', '.join(roles)}", Exit.USAGE)
@@ -147,9 +147,9 @@ def fetch(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
 ) -> None:
     """Fetch a database's file from its versioned address: resumed where it was cut off, and checked by its sha256."""
-    from ..embeddings_cache.printing import Transfer
-    from ..hypotheses.annotations import AnnotationError
-    from ..hypotheses.importers import fetching
+    from ...embeddings_cache.printing import Transfer
+    from ...hypotheses.annotations import AnnotationError
+    from ...hypotheses.importers import fetching
 
     try:
         sources = fetching.read_sources(registry or fetching.SOURCES)

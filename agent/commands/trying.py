@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ..embeddings_cache.printing import say, say_json
+from ...embeddings_cache.printing import say, say_json
 
 app = typer.Typer(help="Statistics of your own.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -26,7 +26,7 @@ def try_(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Rehearse a statistic behind a boundary on made-up data, then on the cache. Records nothing and confirms nothing."""
-    from .trying import try_statistic
+    from ..trying import try_statistic
 
     trials = try_statistic(file, project, annotation, layer, permutations, sandbox)
     if as_json:

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..embeddings_cache.printing import say, say_json, say_table
-from .errors import Exit, UserError
+from ...embeddings_cache.printing import say, say_json, say_table
+from ..errors import Exit, UserError
 
 if TYPE_CHECKING:
-    from .foreign import Corrected
+    from ..foreign import Corrected
 
 Folder = Annotated[Path, typer.Option("--project", "-C", help="Working folder: runs.db is there, or is made.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -34,10 +34,10 @@ def import_(
     as_json: AsJson = False,
 ) -> None:
     """Take in hypotheses from elsewhere as external rows: p as printed, typed, corrected, and never confirmed here."""
-    from .foreign import as_json as plain
-    from .foreign import corrected, import_campaign, read_columns
-    from .ledger.store import Ledger
-    from .session import ledger_path
+    from ..foreign import as_json as plain
+    from ..foreign import corrected, import_campaign, read_columns
+    from ..ledger.store import Ledger
+    from ..session import ledger_path
 
     mapped = read_columns(columns)
     place = ledger_path(project)
@@ -61,9 +61,9 @@ def external(
     as_json: AsJson = False,
 ) -> None:
     """Hypotheses from elsewhere: p as printed, and what Bonferroni, Holm, BH and BY make of it."""
-    from .foreign import as_json as plain
-    from .foreign import campaigns
-    from .session import open_ledger
+    from ..foreign import as_json as plain
+    from ..foreign import campaigns
+    from ..session import open_ledger
 
     found = campaigns(open_ledger(project))
     if name is not None and name not in (names := [about.name for about, _, _ in found]):

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ..embeddings_cache.printing import say, say_json, say_table
-from .errors import Exit, UserError
+from ...embeddings_cache.printing import say, say_json, say_table
+from ..errors import Exit, UserError
 
 ledger = typer.Typer(help="Read, check and export the record of a run.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -38,9 +38,9 @@ def replay(
     as_json: AsJson = False,
 ) -> None:
     """Execute rows again: bit-identical, or what differs and what has changed since (exit 3; inputs: exit 5)."""
-    from .inputs import InputsDifferError
-    from .progress import Progress
-    from .session import replay_rows
+    from ..inputs import InputsDifferError
+    from ..progress import Progress
+    from ..session import replay_rows
 
     if everything == bool(ids):
         raise UserError("name rows such as H0042, or give --all", Exit.USAGE)
@@ -84,9 +84,9 @@ def ledger_list(
     as_json: AsJson = False,
 ) -> None:
     """One line, or one JSON object, a hypothesis."""
-    from .ledger.export import row_to_json
-    from .ledger.records import VERDICTS
-    from .places import open_ledger
+    from ..ledger.export import row_to_json
+    from ..ledger.records import VERDICTS
+    from ..places import open_ledger
 
     if verdict not in (None, *VERDICTS):
         raise UserError(f"--verdict {verdict} is not known; the verdicts are {', '.join(VERDICTS)}", Exit.USAGE)
@@ -116,8 +116,8 @@ def ledger_show(
     id_: Annotated[str, typer.Argument(metavar="ID")], project: Folder = HERE, as_json: AsJson = False
 ) -> None:
     """Everything about one row."""
-    from .ledger.export import row_to_json
-    from .places import open_ledger
+    from ..ledger.export import row_to_json
+    from ..places import open_ledger
 
     row = row_to_json(open_ledger(project).row(id_))
     if as_json:
@@ -150,8 +150,8 @@ def ledger_verify(
     as_json: AsJson = False,
 ) -> None:
     """Check the chain, the triggers and every table against a rebuild (exit 4 when anything is amiss)."""
-    from .ledger.verify import verify
-    from .places import ledger_path
+    from ..ledger.verify import verify
+    from ..places import ledger_path
 
     found = verify(ledger_path(project), head)
     if as_json:
@@ -167,7 +167,7 @@ def ledger_verify(
 @ledger.command("head")
 def ledger_head(project: Folder = HERE, as_json: AsJson = False) -> None:
     """Where the ledger ends: write it down to catch a cut tail later."""
-    from .places import open_ledger
+    from ..places import open_ledger
 
     head = open_ledger(project).head()
     if as_json:
@@ -194,8 +194,8 @@ def ledger_export(
     project: Folder = HERE,
 ) -> None:
     """Write every row, with the head of the ledger; or one row with all its replay needs to a folder."""
-    from .exports import export_run
-    from .session import bundle_to
+    from ..exports import export_run
+    from ..session import bundle_to
 
     if bundle is not None:
         return say(f"wrote {bundle_to(project, bundle, output or Path(f'{bundle}.bundle'))}")

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from ..embeddings_cache.printing import say, say_json, say_table
-from .errors import UserError
+from ...embeddings_cache.printing import say, say_json, say_table
+from ..errors import UserError
 
 app = typer.Typer(help="Published lists of hypotheses, re-run on a cache.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -18,7 +18,7 @@ HERE = Path()
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
     """Campaigns that come with the package."""
-    from ..hypotheses.campaign import list_campaigns, load_campaign
+    from ...hypotheses.campaign import list_campaigns, load_campaign
 
     found = [load_campaign(name, ".") for name in list_campaigns()]
     if as_json:
@@ -33,7 +33,7 @@ def show(
     project: Folder = HERE,
 ) -> None:
     """Every system: as published, as tested here, what it predicts and what would refute it."""
-    from ..hypotheses.campaign import CampaignError, load_campaign
+    from ...hypotheses.campaign import CampaignError, load_campaign
 
     try:
         campaign = load_campaign(name, project)
@@ -55,7 +55,7 @@ def show(
 @app.command()
 def table(project: Folder = HERE, as_json: AsJson = False) -> None:
     """What the campaign of this folder's run came to: effect, null mean, p and verdict of every row, and of every system."""
-    from .campaigning import table_of
+    from ..campaigning import table_of
 
     lines, verdicts, campaign, facts = table_of(project)
     if as_json:

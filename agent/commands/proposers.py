@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ..embeddings_cache.printing import say, say_json, say_table
-from .errors import Exit, UserError
+from ...embeddings_cache.printing import say, say_json, say_table
+from ..errors import Exit, UserError
 
 Folder = Annotated[Path, typer.Option("--project", "-C", help="Working folder: screen.toml and runs.db are there.")]
 
@@ -25,7 +25,7 @@ def proposers(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """How well proposers knew what would be confirmed: Brier score and reliability of the priors of a finished run."""
-    from .report.proposers import between_proposers, compare, scores
+    from ..report.proposers import between_proposers, compare, scores
 
     rows = _finished(project)
     found = scores(rows)
@@ -69,15 +69,15 @@ def proposers(
 
 def _run(folder: Path, rows: Any) -> tuple[str, list[Any]]:
     """A whole run as one proposer: what it was opened with, and every counted row, those it left to others included."""
-    from .report.proposers import by_proposer
+    from ..report.proposers import by_proposer
 
     counted = {row.id for mine in by_proposer(rows).values() for row in mine}
     return str(folder), [row for row in rows if row.id in counted]
 
 
 def _finished(folder: Path) -> Any:
-    from .ledger.records import RunClosed
-    from .session import open_ledger
+    from ..ledger.records import RunClosed
+    from ..session import open_ledger
 
     with open_ledger(folder) as ledger:
         if not ledger.records(RunClosed):
