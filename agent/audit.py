@@ -26,7 +26,7 @@ from ..tests_library.spaces import Geometry
 from ..tests_library.worlds import confounded_world, null_world, planted_world
 from .config import Config
 from .errors import Exit, UserError
-from .executor import Executor
+from .executors.pool import SandboxPool
 from .ledger.records import Tested, VerdictGiven
 from .ledger.store import Ledger
 from .orchestrator import Loop, open_run, run
@@ -184,7 +184,7 @@ def one_world(folder: str, plan: AuditPlan, number: int) -> World:
     project = open_project(Path(folder), drawn, split=plain.split, world=relabelling)
     with tempfile.TemporaryDirectory() as scratch:
         ledger = Ledger.create(Path(scratch) / "world.db")
-        with Executor(1, make=lambda: InlineSandbox(_BENCH[0])) as executor:
+        with SandboxPool(1, make=lambda: InlineSandbox(_BENCH[0])) as executor:
             frozen = open_run(project, ledger)
             run(Loop(project, frozen, ledger, executor, _proposer(plan, number), Progress(quiet=True)))
         return _count(ledger, plan, number, planted, _touched(project, planted), share)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from ..hypotheses.spec import TestSpec
 from ..tests_library.catalogue import CATALOGUE
 from ..tests_library.rivals import FAMILY
-from .executor import AttemptLog, Executor
+from .executors.base import AttemptLog, Executor
 from .ledger.records import Registered, RunOpened, Tested
 from .project import Project, Side
 from .results import explored, untested

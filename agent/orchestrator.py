@@ -26,7 +26,7 @@ from . import policy
 from .campaigning import campaign_facts
 from .digest import Digest, make_digest
 from .errors import Exit, UserError
-from .executor import Executor
+from .executors.base import Executor
 from .ledger.errors import LedgerError
 from .ledger.failpoints import reached
 from .ledger.records import (

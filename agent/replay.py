@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from . import policy
 from .divergence import Apart, Cause, apart, code_cause, differences, environment_cause, worst
 from .errors import Exit, UserError
-from .executor import Executor
+from .executors.base import Executor
 from .explore import explore
 from .fingerprint import environment, files_of, sources
 from .ledger.provenance import Artifact, Environment

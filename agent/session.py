@@ -3,7 +3,6 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from .bundle import check_bundle, write_bundle
 from .campaigning import ALONE, begin_campaign, declared, with_campaign
 from .config import CONFIG_NAME, PLAN_FIELDS, Config, ledger_at, load_config, write_config
 from .errors import Exit, UserError
-from .executor import Executor
+from .executors.choose import open_executor
 from .fingerprint import environment
 from .inputs import cache_files, named_inputs
 from .ledger.database import database_at
@@ -45,9 +44,6 @@ from .project import Project, open_project
 from .proposers.base import Proposer
 from .proposers.offline import OfflineProposer
 from .replay import Replay, replay
-from .sandbox.base import Limits
-from .sandbox.choose import Workers
-from .sandbox.choose import workers as make_workers
 from .spending import spend_facts
 from .turns import record_once
 
@@ -120,28 +116,15 @@ def run_campaign(folder: Path, flags: Mapping[str, Any], progress: Progress) -> 
             _introduce(plan, progress)
             record_environment(project, ledger)
             reached("environment.recorded")
-            limits = Limits(config.timeout_seconds, config.memory_mb << 20)
             proposer = with_campaign(
                 project,
                 lambda: make_proposer(config) if asking is None else make_model_proposer(asking, ledger, config.seed),
             )
-            with confined_workers(config, progress) as made, Executor(config.workers, limits, made.make) as executor:
+            with open_executor(config, progress) as executor:
                 run(Loop(project, plan, ledger, executor, proposer, progress, runner))
         report = write_report_of(ledger, folder / REPORT_NAME, folder)
         reached("report.written")
         return _sum_up(ledger, report, done)
-
-
-@contextmanager
-def confined_workers(config: Config, progress: Progress, threads: int = 1) -> Iterator[Workers]:
-    """Workers behind the boundary that the settings name; says so where there is none."""
-    made = make_workers(config.sandbox, threads)
-    if made.notice:
-        progress.say(f"note: {made.notice}; see `screen doctor`")
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 def _make_folder(folder: Path) -> None:
@@ -332,10 +315,7 @@ def replay_rows(
     """Replay rows of the run, or of the bundle, in ``folder``; see :func:`hyposcreen.agent.replay.replay`."""
     check_bundle(folder)
     project, ledger, plan = open_existing(folder)
-    limits = Limits(project.config.timeout_seconds, project.config.memory_mb << 20)
-    count = project.config.workers if workers is None else workers
-    confined = confined_workers(project.config, progress, threads)
-    with confined as made, Executor(count, limits, made.make) as executor:
+    with open_executor(project.config, progress, threads, workers) as executor:
         yield from replay(project, plan, ledger, executor, ids, progress, threads, strict)
 
 

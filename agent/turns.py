@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from ..hypotheses.canonical import canonical_json
 from ..hypotheses.spec import TestSpec
-from .executor import RETRY_FACTOR, Executor
+from .executors.base import RETRY_FACTOR, Executor
 from .explore import explore
 from .ledger.errors import LedgerError
 from .ledger.failpoints import reached

@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from hyposcreen.agent.config import Config
-from hyposcreen.agent.executor import Executor
+from hyposcreen.agent.executors.pool import SandboxPool
 from hyposcreen.agent.ledger.store import Ledger
 from hyposcreen.agent.orchestrator import Loop, open_run, run
 from hyposcreen.agent.progress import Progress
@@ -39,7 +39,7 @@ def main() -> None:
         ledger = Ledger.create(project.ledger_path)
         plan = open_run(project, ledger)
         marks.append(time.process_time())
-        with Executor() as executor:
+        with SandboxPool() as executor:
             run(Loop(project, plan, ledger, executor, make_proposer(config), Progress(quiet=True)))
         marks.append(time.process_time())
         write_report_of(ledger, folder / "report.html", folder)

@@ -11,7 +11,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-OutcomeKind = Literal["ok", "error", "timeout", "memory", "crash"]
+OutcomeKind = Literal["ok", "error", "timeout", "memory", "crash", "lost"]
+"""``lost``: the worker went away, with its host or its service, and nothing is known of the job; it never becomes a result."""
 RESOURCE_OUTCOMES = frozenset({"timeout", "memory", "crash"})
 """Outcomes that get one more try, with four times the limits, before they count as failed."""
 

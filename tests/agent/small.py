@@ -16,7 +16,7 @@ import pytest
 
 from hyposcreen.agent import session
 from hyposcreen.agent.config import load_config
-from hyposcreen.agent.executor import Executor
+from hyposcreen.agent.executors.pool import SandboxPool
 from hyposcreen.agent.ledger.store import Ledger
 from hyposcreen.agent.orchestrator import Loop, open_run, run
 from hyposcreen.agent.progress import Progress
@@ -128,9 +128,9 @@ SHARED = InProcess()
 """Keeps geometries over tests; a run is determined by its inputs, so sharing it changes nothing."""
 
 
-def in_process(sandbox: Any = SHARED) -> Executor:
+def in_process(sandbox: Any = SHARED) -> SandboxPool:
     """An executor of one sandbox that is no process."""
-    return Executor(1, make=lambda: sandbox)
+    return SandboxPool(1, make=lambda: sandbox)
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def run_loop(
 def run_campaign_in_process(folder: Path, **flags: Any) -> Any:
     """``screen run`` without worker processes."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(session, "Executor", lambda *_: in_process())
+        patch.setattr(session, "open_executor", lambda *_: in_process())
         return session.run_campaign(folder, flags, Progress(quiet=True))
 
 

@@ -172,10 +172,10 @@ def elsewhere(folder: Path, *options: str, path: Path, small: Any) -> Replayed:
     code = (
         "import sys\n"
         "from hyposcreen.agent import session\n"
-        "from hyposcreen.agent.executor import Executor\n"
+        "from hyposcreen.agent.executors.pool import SandboxPool\n"
         "from hyposcreen.agent.sandbox.inline import InlineSandbox\n"
         "from hyposcreen.agent.sandbox.worker import Bench\n"
-        "session.Executor = lambda *_: Executor(1, make=lambda: InlineSandbox(Bench()))\n"
+        "session.open_executor = lambda *_: SandboxPool(1, make=lambda: InlineSandbox(Bench()))\n"
         "from hyposcreen.cli import main\n"
         "main(sys.argv[1:])\n"
     )
@@ -189,7 +189,7 @@ def elsewhere(folder: Path, *options: str, path: Path, small: Any) -> Replayed:
 @pytest.fixture
 def here(small: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Replayed]:
     """The same in this process."""
-    monkeypatch.setattr(session, "Executor", lambda *_: small.in_process())
+    monkeypatch.setattr(session, "open_executor", lambda *_: small.in_process())
 
     def replay(folder: Path) -> Replayed:
         code = 0

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hyposcreen.agent import policy, session
 from hyposcreen.agent.digest import Digest
 from hyposcreen.agent.errors import Exit, UserError
-from hyposcreen.agent.executor import Executor
+from hyposcreen.agent.executors.pool import SandboxPool
 from hyposcreen.agent.ledger import records as rec
 from hyposcreen.agent.ledger.store import Ledger
 from hyposcreen.agent.ledger.verify import verify
@@ -244,7 +244,7 @@ def test_worker_processes_change_nothing(fresh: Any, small: Any, two: Any) -> No
     Ledger.create(project.ledger_path).close()
     ledger = Ledger.open(project.ledger_path)
     plan = open_run(project, ledger)
-    with Executor(2, Limits(120, 2 << 30)) as executor:
+    with SandboxPool(2, Limits(120, 2 << 30)) as executor:
         run(Loop(project, plan, ledger, executor, OfflineProposer(5), Progress(quiet=True)))
     assert ledger.head().content_hash == two[0].ledger.head().content_hash
 
@@ -254,7 +254,7 @@ def test_worker_processes_change_nothing(fresh: Any, small: Any, two: Any) -> No
 
 def test_rows_of_every_look_replay_bit_for_bit(two: Any, small: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     done = two[0]
-    monkeypatch.setattr(session, "Executor", lambda *_: small.in_process())
+    monkeypatch.setattr(session, "open_executor", lambda *_: small.in_process())
     whole = list(session.replay_rows(done.project.folder, None, None, 1, Progress(quiet=True)))
     assert [r.outcome for r in whole] == ["identical"] * 12, [r.differences for r in whole]
     firsts = [p.hypotheses[0] for p in done.ledger.records(rec.Promoted)]

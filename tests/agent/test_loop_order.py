@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hyposcreen.agent.digest import Digest
-from hyposcreen.agent.executor import Executor
+from hyposcreen.agent.executors.pool import SandboxPool
 from hyposcreen.agent.ledger import records as rec
 from hyposcreen.agent.ledger.store import Ledger
 from hyposcreen.agent.ledger.verify import verify
@@ -86,7 +86,7 @@ def test_the_number_of_worker_processes_does_not_matter(fresh: Any, small: Any, 
     Ledger.create(project.ledger_path).close()
     ledger = Ledger.open(project.ledger_path)
     plan = open_run(project, ledger)
-    with Executor(2, Limits(120, 2 << 30)) as executor:
+    with SandboxPool(2, Limits(120, 2 << 30)) as executor:
         run(Loop(project, plan, ledger, executor, OfflineProposer(config.seed), Progress(quiet=True)))
     assert ledger.head().content_hash == finished.ledger.head().content_hash
 

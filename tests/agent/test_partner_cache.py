@@ -87,7 +87,7 @@ def test_all_three_are_tested_promoted_and_judged_by_sealed_genes(folder: Path, 
 def test_the_run_replays_bit_for_bit_and_only_with_its_partner(
     folder: Path, small: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "Executor", lambda *_: small.in_process(small.InProcess()))
+    monkeypatch.setattr(session, "open_executor", lambda *_: small.in_process(small.InProcess()))
     every = list(session.replay_rows(folder, None, None, 1, Progress(quiet=True)))
     assert [one.outcome for one in every] == ["identical"] * 6
     assert all({"explore", "verdict"} <= set(one.checked) for one in every)

@@ -39,7 +39,7 @@ def call(*arguments: Any) -> int:
 def in_process(small: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Replays of this test run without worker processes."""
     sandbox = small.InProcess()
-    monkeypatch.setattr(session, "Executor", lambda *_: small.in_process(sandbox))
+    monkeypatch.setattr(session, "open_executor", lambda *_: small.in_process(sandbox))
     return sandbox
 
 

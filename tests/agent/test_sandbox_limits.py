@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from hyposcreen.agent.executor import RETRY_FACTOR, Executor
+from hyposcreen.agent.executors.base import RETRY_FACTOR
+from hyposcreen.agent.executors.pool import SandboxPool
 from hyposcreen.agent.ledger import records as rec
 from hyposcreen.agent.project import Side
 from hyposcreen.agent.sandbox.base import Job, Limits, Outcome
@@ -86,11 +87,11 @@ def test_workers_give_the_numbers_of_the_library_in_order(workers: Workers, jobs
     assert all(o.kind == "ok" and o.vectors for o in inside)
     order = list(range(len(jobs)))
     random.Random(1).shuffle(order)
-    with Executor(2, ENOUGH, workers.make) as two:
+    with SandboxPool(2, ENOUGH, workers.make) as two:
         both = list(two.run(jobs))
         shuffled = dict(zip(order, two.run([jobs[i] for i in order]), strict=True))
     several = make_workers(workers.backend, threads=2)
-    with Executor(1, ENOUGH, several.make) as one:
+    with SandboxPool(1, ENOUGH, several.make) as one:
         threaded = list(one.run(jobs))
     several.close()
     for i, expected in enumerate(inside):
@@ -111,7 +112,7 @@ def test_four_workers_of_which_one_is_killed_give_the_same_numbers(
         return made[-1]
 
     order = [3, 1, 0, 2, 2, 0, 1, 3]
-    with Executor(4, ENOUGH, make) as four:
+    with SandboxPool(4, ENOUGH, make) as four:
         assert all(same(*pair) for pair in zip(four.run(jobs), expected, strict=True))
         killed = made[0].pid
         os.kill(killed, signal.SIGKILL)
@@ -239,7 +240,7 @@ class Heard:
 @pytest.mark.parametrize("kind", ["crash", "timeout", "memory"])
 def test_a_resource_failure_gets_one_more_try_with_larger_limits(kind: Any, jobs: list[Job]) -> None:
     sandbox, heard = Scripted(lambda *_: Outcome(kind, 0.0, "x")), Heard()
-    with Executor(1, Limits(10, 1000), lambda: sandbox) as executor:
+    with SandboxPool(1, Limits(10, 1000), lambda: sandbox) as executor:
         (outcome,) = executor.run(jobs[:1], heard)
     assert outcome.kind == kind
     assert sandbox.limits == [Limits(10, 1000), Limits(10 * RETRY_FACTOR, 1000 * RETRY_FACTOR)]
@@ -248,10 +249,10 @@ def test_a_resource_failure_gets_one_more_try_with_larger_limits(kind: Any, jobs
 
 def test_a_second_try_may_succeed_and_an_error_gets_none(jobs: list[Job]) -> None:
     helped = Scripted(lambda _, limits: Outcome("ok" if limits.wall_seconds > 10 else "timeout", 0.0))
-    with Executor(1, Limits(10, 1000), lambda: helped) as executor:
+    with SandboxPool(1, Limits(10, 1000), lambda: helped) as executor:
         assert [o.kind for o in executor.run(jobs[:1])] == ["ok"]
     wrong = Scripted(lambda *_: Outcome("error", 0.0, "wrong"))
-    with Executor(1, Limits(10, 1000), lambda: wrong) as executor:
+    with SandboxPool(1, Limits(10, 1000), lambda: wrong) as executor:
         assert [o.kind for o in executor.run(jobs[:1])] == ["error"]
     assert len(wrong.limits) == 1
 
@@ -262,7 +263,7 @@ def test_outcomes_keep_the_order_of_the_jobs_whatever_ends_first(jobs: list[Job]
         return Outcome("ok", 0.0, job.name)
 
     named = [replace(jobs[0], name=str(n)) for n in range(12)]
-    with Executor(3, make=lambda: Scripted(slow_first)) as executor:
+    with SandboxPool(3, make=lambda: Scripted(slow_first)) as executor:
         assert [o.detail for o in executor.run(named)] == [str(n) for n in range(12)]
         assert executor.workers == 3
 
@@ -284,7 +285,7 @@ def test_closing_the_pool_starts_no_second_try(jobs: list[Job]) -> None:
         def close(self) -> None:
             closed.set()
 
-    with Executor(1, make=Stuck) as executor:
+    with SandboxPool(1, make=Stuck) as executor:
         waiting = threading.Thread(target=lambda: list(executor.run(jobs[:1])))
         waiting.start()
         begun.wait(60)

@@ -42,7 +42,7 @@ class Called(NamedTuple):
 @pytest.fixture
 def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Called]:
     """``screen ARGUMENTS`` in this process, without worker processes."""
-    monkeypatch.setattr(session, "Executor", lambda *_: _module._load().in_process())
+    monkeypatch.setattr(session, "open_executor", lambda *_: _module._load().in_process())
 
     def run(*arguments: Any) -> Called:
         code = 0

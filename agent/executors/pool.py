@@ -1,36 +1,23 @@
-"""Jobs to outcomes on a pool of sandboxes: retries, attempts, order.
-
-Outcomes come back in the order of the jobs, whatever order they finish in, so the ledger does not depend on the number
-of workers. A resource failure gets one more try with four times the limits; a second one is the outcome.
-"""
+"""Executor ``processes``: a fixed pool of sandboxes, one thread each. Where a sandbox has its worker is the sandbox's affair."""
 
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
-from typing import Protocol
+from typing import Self
 
-from .sandbox.base import RESOURCE_OUTCOMES, Job, Limits, Outcome, Sandbox
-from .sandbox.process import ProcessSandbox
+from ..errors import Exit, UserError
+from ..sandbox.base import RESOURCE_OUTCOMES, Job, Limits, Outcome, Sandbox
+from ..sandbox.process import ProcessSandbox
+from .base import RETRY_FACTOR, AttemptLog
 
-RETRY_FACTOR = 4
-
-
-class AttemptLog(Protocol):
-    """Hears of every try; the loop writes it into the ledger. Called from worker threads, one call at a time."""
-
-    def started(self, job: Job, number: int, worker: str) -> None:
-        """A try begins."""
-        ...
-
-    def ended(self, job: Job, number: int, outcome: Outcome) -> None:
-        """A try is over."""
-        ...
+MOST_LOST = 10
+"""Workers that may be lost with one job, one after the other, before the campaign stops."""
 
 
-class Executor:
-    """A fixed pool of sandboxes. Use as a context manager; ``close`` ends every worker."""
+class SandboxPool:
+    """A fixed pool of sandboxes; see :class:`~.base.Executor`. Use as a context manager; ``close`` ends every worker."""
 
     def __init__(
         self,
@@ -48,7 +35,7 @@ class Executor:
         self._speaking = threading.Lock()
         self._closing = False
 
-    def __enter__(self) -> "Executor":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -70,7 +57,7 @@ class Executor:
         return self._all[0].confines
 
     def run(self, jobs: Sequence[Job], log: AttemptLog | None = None) -> Iterator[Outcome]:
-        """Outcomes in the order of ``jobs``, each as soon as it and all before it are there."""
+        """See :class:`~.base.Executor`."""
         futures: list[Future[Outcome]] = [self._threads.submit(self._one, job, log) for job in jobs]
         try:
             for future in futures:
@@ -90,18 +77,31 @@ class Executor:
         number, sandbox = self._free.get()
         name = f"worker-{number} ({self.boundary})"  # the ledger says behind what each attempt ran
         try:
-            limits = self._limits
-            for attempt in (1, 2):
+            limits, tries, lost = self._limits, 0, 0
+            while True:
                 if log is not None:
                     with self._speaking:
-                        log.started(job, attempt, name)
+                        log.started(job, tries + lost + 1, name)
                 outcome = sandbox.run(job, limits)
                 if log is not None:
                     with self._speaking:
-                        log.ended(job, attempt, outcome)
-                if outcome.kind not in RESOURCE_OUTCOMES or self._closing:
-                    break
+                        log.ended(job, tries + lost + 1, outcome)
+                if outcome.kind == "lost" and not self._closing:
+                    lost += 1
+                    _give_up(job, lost, outcome)
+                    continue  # with the same limits: nothing was learnt about the job
+                tries += 1
+                if outcome.kind not in RESOURCE_OUTCOMES or self._closing or tries == 2:
+                    return outcome
                 limits = limits.times(RETRY_FACTOR)
-            return outcome
         finally:
             self._free.put((number, sandbox))
+
+
+def _give_up(job: Job, lost: int, last: Outcome) -> None:
+    if lost >= MOST_LOST:
+        raise UserError(
+            f"{lost} workers were lost, one after the other, while they ran {job.name} ({last.detail}); nothing is lost of what "
+            "was recorded. Look at their logs, most often the memory of their host, and run again",
+            Exit.FAILURE,
+        )
