@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from .errors import Exit, UserError
+from .ledger.errors import LedgerError
 
 CONFIG_NAME = "screen.toml"
 LEDGER_NAME = "runs.db"
@@ -113,25 +113,12 @@ def load_config(folder: Path, flags: Mapping[str, Any], environment: Mapping[str
 
 
 def ledger_at(folder: Path, config: Config) -> Path | str:
-    """Where the record of ``folder`` is. Raises :class:`UserError` for an address that is none, or that holds a password."""
-    address = config.ledger
-    if not address:
-        return folder / LEDGER_NAME
-    parts = urlsplit(address)
-    if parts.password is not None:
-        raise UserError(
-            "ledger holds a password, and settings are no place for one; leave it out and use ~/.pgpass or PGPASSWORD"
-        )
-    if not parts.scheme.startswith("postgresql"):
-        raise UserError(
-            f"ledger = '{address}' is no address; write postgresql+psycopg://USER@HOST/DATABASE, or leave it empty"
-        )
-    return address
+    """Where the record of ``folder`` is: its file, or the address its settings name."""
+    return config.ledger or folder / LEDGER_NAME
 
 
-def write_config(folder: Path, config: Config) -> Path:
-    """Write ``screen.toml`` with every setting and what it means; refuses to replace one."""
-    path = folder / CONFIG_NAME
+def config_text(config: Config) -> str:
+    """``screen.toml`` with every setting."""
     lines = [
         "# Settings of this working folder. Environment variables SCREEN_<NAME> and flags win over this file.",
         "# What a run has once opened (cache, annotations, seed, iterations …) is frozen in its ledger.",
@@ -141,11 +128,17 @@ def write_config(folder: Path, config: Config) -> Path:
         value = getattr(config, f.name)
         # A JSON string is a TOML string, line breaks and quotes included.
         lines.append(f"{f.name} = {json.dumps(value) if isinstance(value, str) else value}")
+    return "\n".join(lines) + "\n"
+
+
+def write_config(folder: Path, config: Config) -> Path:
+    """Write ``screen.toml`` with every setting and what it means; refuses to replace one."""
+    path = folder / CONFIG_NAME
     if path.exists():
         raise FileExistsError(path)
     # Whole or not at all: half a file of settings would open another run after a kill.
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    partial.write_text(config_text(config), encoding="utf-8")
     partial.replace(path)
     return path
 
@@ -178,4 +171,22 @@ def _merge(config: Config, values: Mapping[str, Any], where: str, code: Exit = E
         if name in _RULES and not _RULES[name][0] <= value <= _RULES[name][1]:
             low, high = _RULES[name]
             raise UserError(f"{where} sets {name} = {value}; it must lie between {low:g} and {high:g}", code)
+    if address := values.get("ledger"):
+        _refuse_secret(address, where, code)
     return replace(config, **{k: known[k](v) for k, v in values.items()})
+
+
+def _refuse_secret(address: str, where: str, code: Exit) -> None:
+    """No setting holds a password, so that none is ever printed, written to ``screen.toml`` or exported with it."""
+    from .ledger.addresses import holds_secret, parsed
+
+    try:
+        url = parsed(address)
+    except LedgerError as error:
+        raise UserError(f"{where} sets ledger to no address ({error})", code) from None
+    if holds_secret(url):
+        raise UserError(
+            f"{where} sets ledger to an address that holds a password, and settings are no place for one; leave it out and "
+            "use ~/.pgpass or PGPASSWORD",
+            code,
+        )

@@ -12,11 +12,12 @@ import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..config import CONFIG_NAME
-from ..errors import Exit, UserError
+from ..config import CONFIG_NAME, LEDGER_NAME, config_text, load_config
+from ..errors import UserError
 from ..ledger.export import export
 from ..ledger.records import Head, RunClosed, RunOpened
 from ..ledger.store import Ledger
@@ -31,7 +32,7 @@ _PROFILES = (
 )
 _WORKFLOW = "workflow.sh"
 _FILES = {
-    "runs.db": ("The ledger: every registration, attempt, result, verdict and remark, hash-chained", "application/vnd.sqlite3"),
+    LEDGER_NAME: ("The ledger: every registration, attempt, result, verdict and remark, hash-chained", "application/vnd.sqlite3"),
     "rows.csv": ("One line a hypothesis, read out of the ledger", "text/csv"),
     "report.html": ("The report as one page", "text/html"),
     "README.md": ("What is in this crate", "text/markdown"),
@@ -41,13 +42,24 @@ _FILES = {
 
 
 def write_crate(folder: Path, ledger: Ledger, path: Path) -> None:
-    """Write the crate as a zip. Raises :class:`UserError` for a ledger without a run, or one that is no file."""
-    run = ledger.run()
-    if run is None:
+    """Write the crate as a zip. Raises :class:`UserError` for a ledger without a run.
+
+    The ledger is copied first, from a file or from a server, and everything else is read out of the copy, so that all parts
+    have one head even while a campaign goes on.
+    """
+    if ledger.run() is None:
         raise UserError("this ledger holds no run, so there is nothing to describe; start one with `screen run`")
-    if not Path(ledger.path).is_file():
-        raise UserError("a crate holds the ledger as a file, and this one is on a server; export .jsonl", Exit.USAGE)
-    parts = _parts(folder, ledger, run)
+    with tempfile.TemporaryDirectory() as place:
+        copy = Path(place) / LEDGER_NAME
+        _copy(ledger, copy)
+        with Ledger.open_readonly(copy) as held:
+            _write(folder, held, copy.read_bytes(), path)
+
+
+def _write(folder: Path, ledger: Ledger, copy: bytes, path: Path) -> None:
+    run = ledger.run()
+    assert run is not None
+    parts = _parts(folder, ledger, run, copy)
     metadata = json.dumps({"@context": _CONTEXT, "@graph": _graph(ledger, run, parts)}, indent=1, ensure_ascii=False)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as crate:
         crate.writestr("ro-crate-metadata.json", metadata)
@@ -58,21 +70,29 @@ def write_crate(folder: Path, ledger: Ledger, path: Path) -> None:
 _CONTEXT = ["https://w3id.org/ro/crate/1.1/context", "https://w3id.org/ro/terms/workflow-run/context"]
 
 
-def _parts(folder: Path, ledger: Ledger, run: RunOpened) -> dict[str, bytes]:
+def _parts(folder: Path, ledger: Ledger, run: RunOpened, copy: bytes) -> dict[str, bytes]:
     """Name in the crate → its bytes."""
     table = io.StringIO(newline="")
     export(ledger, "csv", table)
     parts = {
         _WORKFLOW: _workflow(run).encode(),
         "README.md": _readme(run, ledger.head()).encode(),
-        "runs.db": _copy(Path(ledger.path)),
+        LEDGER_NAME: copy,
         "rows.csv": table.getvalue().encode(),
         "report.html": render_report(report_data(ledger, folder)).encode(),
         "methods.md": methods_page(ledger).encode(),
     }
     if (folder / CONFIG_NAME).is_file():
-        parts[CONFIG_NAME] = (folder / CONFIG_NAME).read_bytes()
+        parts[CONFIG_NAME] = _settings_of(folder)
     return parts
+
+
+def _settings_of(folder: Path) -> bytes:
+    """The folder's settings as they are; where they name a server, without it, because the crate brings the ledger along."""
+    held = load_config(folder, {}, {})
+    if not held.ledger:
+        return (folder / CONFIG_NAME).read_bytes()
+    return config_text(replace(held, ledger="")).encode()
 
 
 def _workflow(run: RunOpened) -> str:
@@ -94,14 +114,14 @@ def _readme(run: RunOpened, head: Head) -> str:
     )
 
 
-def _copy(path: Path) -> bytes:
-    """The ledger at one moment, whole even while a campaign writes it."""
-    with tempfile.TemporaryDirectory() as place:
-        copy = Path(place) / path.name
-        reading = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
-        with closing(reading) as source, closing(sqlite3.connect(copy)) as target:
-            source.backup(target)
-        return copy.read_bytes()
+def _copy(ledger: Ledger, path: Path) -> None:
+    """The ledger at one moment as a file, whole even while a campaign writes it."""
+    if not isinstance(ledger.path, Path):
+        ledger.copy_to(path)
+        return
+    reading = sqlite3.connect(f"{ledger.path.absolute().as_uri()}?mode=ro", uri=True)
+    with closing(reading) as source, closing(sqlite3.connect(path)) as target:
+        source.backup(target)
 
 
 def _graph(ledger: Ledger, run: RunOpened, parts: Mapping[str, bytes]) -> list[dict[str, Any]]:

@@ -9,9 +9,10 @@ is told from a slow one. Passwords belong in ``~/.pgpass`` or ``PGPASSWORD``, ne
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Connection, Engine, NullPool, create_engine, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy import Connection, Engine, NullPool, create_engine, text
+from sqlalchemy.exc import DBAPIError, OperationalError
 
+from .addresses import parsed, shown
 from .errors import EXIT_FAILURE, EXIT_INPUTS, EXIT_VERIFICATION, LedgerError
 from .schema import METADATA, SCHEMA_VERSION
 
@@ -44,17 +45,8 @@ class PostgresDatabase:
             raise LedgerError(
                 "a ledger in PostgreSQL needs psycopg: pip install 'hyposcreen[postgres]'", EXIT_INPUTS
             ) from None
-        try:
-            url = make_url(address)
-        except (ArgumentError, ValueError):
-            raise LedgerError(
-                "--ledger is no address of a database; write postgresql+psycopg://USER@HOST/DATABASE", EXIT_INPUTS
-            ) from None
-        if url.drivername not in {"postgresql", "postgresql+psycopg"}:
-            raise LedgerError(
-                f"--ledger asks for {url.drivername}; write postgresql+psycopg://USER@HOST/DATABASE", EXIT_INPUTS
-            )
-        self._where = url.render_as_string(hide_password=True)
+        url = parsed(address)
+        self._where = shown(url)
         self._timeout = timeout
         # Without a pool threads and forks share nothing, no idle session is left behind, and a lock ends with its session.
         self._engine: Engine = create_engine(url.set(drivername="postgresql+psycopg"), poolclass=NullPool)

@@ -19,8 +19,13 @@ from .model import ReportData
 
 
 def report_data(ledger: Ledger, folder: Path | None = None) -> ReportData:
-    """Everything the report of ``ledger`` shows, as it is now. Audits are those of ``folder``, by default the ledger's own."""
+    """Everything the report of ``ledger`` shows, as it is now.
+
+    Audits and the run on a control are those of ``folder``, by default the one that the ledger's file is in; a ledger on a
+    server is in no folder.
+    """
     head, rows = ledger.snapshot()
+    beside = folder if folder is not None else _folder_of(ledger)
     return ReportData(
         run=ledger.run(),
         rows=rows,
@@ -29,11 +34,15 @@ def report_data(ledger: Ledger, folder: Path | None = None) -> ReportData:
         promoted=tuple(id_ for p in ledger.records(Promoted) for id_ in p.hypotheses),
         complete=bool(ledger.records(RunClosed)),
         generated=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        audit=read_audits(folder or Path(ledger.path).parent),
+        audit=() if beside is None else read_audits(beside),
         foreign=tuple(foreign_line(source, found) for source, _, found in campaigns(ledger)),
         sketches=_sketches(ledger),
-        control=_control(rows, folder or Path(ledger.path).parent),
+        control=None if beside is None else _control(rows, beside),
     )
+
+
+def _folder_of(ledger: Ledger) -> Path | None:
+    return ledger.path.parent if isinstance(ledger.path, Path) else None
 
 
 def _control(rows: Sequence[Row], folder: Path) -> Control | None:
