@@ -22,6 +22,8 @@ _FIXED_BITS = 21
 """|coordinate| ≤ 2²¹: products of two, summed over up to 2¹¹ dimensions, are exact in float64 in any order."""
 _ROTATED_BYTES = 96 << 20
 """Ranks on random axes kept for all sets of a universe: 999 draws of 5 layers × 10 axes × 765 genes are 76 MB."""
+_COSINE_BYTES = 768 << 20
+"""Cosine matrices kept: 13 layers of 2,500 genes are 650 MB, of 5,000 genes 2.6 GB."""
 _FINE_BITS = 40
 """Bits kept while centring, more than float32 has; a sum over up to 2²² genes fits in int64."""
 
@@ -59,6 +61,7 @@ class Geometry:
         self.n_axes = min(n_axes, layers[0].shape[1], len(usable) - 1)
         self._shared = {} if shared is None else shared
         self._own: dict[Any, Any] = {}
+        self._room = _COSINE_BYTES
         self.forget_draws()
 
     def forget_draws(self) -> None:
@@ -109,24 +112,34 @@ class Geometry:
         return self._once(self._shared, ("unit", layer), lambda: _fixed_point(self.layers[layer], self.usable))
 
     def cosine(self, layer: int) -> NDArray[np.int64]:
-        """Cosine similarity of the centred universe, in units of 2⁻³⁰: int64 [n, n], exact on every machine."""
-        return self._once(self._own, ("cosine", layer), lambda: _cosine(self.unit(layer)[self.universe]))
+        """Cosine similarity of the centred universe, in units of 2⁻³⁰: int64 [n, n], exact on every machine.
+
+        Kept while there is room; of a large universe it is made again when it is asked for again.
+        """
+        name = ("cosine", layer)
+        if name in self._own:
+            kept: NDArray[np.int64] = self._own[name]
+            return kept
+        made = _cosine(self.unit(layer)[self.universe])
+        if made.nbytes <= self._room:
+            self._room -= made.nbytes
+            self._own[name] = made
+        return made
 
     def pair_ranks(self) -> NDArray[np.int32]:
         """Doubled centred mid-ranks of cosine over all pairs of the universe: int32 [n, n, L], diagonal 0."""
-        return self._once(
-            self._own,
-            "pair_ranks",
-            lambda: np.stack([pair_ranks(self.cosine(q)) for q in range(self.n_layers)], axis=2),
-        )
+        return self._once(self._own, "pair_ranks", lambda: self._all_layers(pair_ranks))
 
     def cosine_int16(self) -> NDArray[np.int32]:
         """Cosine in units of 2⁻¹⁵: int32 [n, n, L]."""
+        return self._once(self._own, "cosine_int16", lambda: self._all_layers(lambda cosine: cosine >> 15))
 
-        def make() -> NDArray[np.int32]:
-            return np.stack([(self.cosine(q) >> 15).astype(np.int32) for q in range(self.n_layers)], axis=2)
-
-        return self._once(self._own, "cosine_int16", make)
+    def _all_layers(self, of: Callable[[NDArray[np.int64]], NDArray[Any]]) -> NDArray[np.int32]:
+        """``of`` the cosines of every layer, int32 [n, n, L]. Filled one by one: it is the largest thing a universe has."""
+        out = np.empty((self.n, self.n, self.n_layers), np.int32)
+        for q in range(self.n_layers):
+            out[:, :, q] = of(self.cosine(q))
+        return out
 
     def window_similarity(self, layer: int, low: int, high: int, regulator: int) -> NDArray[np.int64]:
         """Cosine of cache row ``regulator`` with each gene of the universe in axes low … high (1-based): int64 [n].

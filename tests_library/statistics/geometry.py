@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine.kernels import Arrangements, gram_moments
+from ..engine.kernels import Arrangements
+from ..engine.subsets import within_moments
 from ..spaces import COSINE_SCALE, Geometry
 from .base import Entity, Prepared, TestKind, View, affine
 from .coordinates import fixed
@@ -20,7 +21,11 @@ def _prepare_cohesion(geometry: Geometry, entity: Entity) -> Prepared:
 
 
 def participation_ratio(
-    total: NDArray[np.int64], rows_sq: NDArray[np.int64], squares: NDArray[np.int64], m: int, trace: int
+    total: NDArray[np.int64],
+    rows_sq: NDArray[np.int64] | NDArray[np.float64],
+    squares: NDArray[np.int64],
+    m: int,
+    trace: int,
 ) -> NDArray[np.float64]:
     """(tr K)² / tr K² of the doubly centred Gram matrix K of m points, from integer moments of the uncentred one."""
     tr = trace - total / m
@@ -35,7 +40,7 @@ def _prepare_dimension(geometry: Geometry, entity: Entity) -> Prepared:
 
     def sums(arrangements: Arrangements) -> NDArray[np.int64]:
         ratio = participation_ratio(
-            *gram_moments(table, members, arrangements), len(members), len(members) * COSINE_SCALE
+            *within_moments(table, members, arrangements), len(members), len(members) * COSINE_SCALE
         )
         return np.rint(ratio * (1 << DIMENSION_BITS)).astype(np.int64)
 

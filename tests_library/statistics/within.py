@@ -10,7 +10,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine.kernels import Arrangements, pair_sums
+from ..engine.kernels import Arrangements
+from ..engine.subsets import within_sums
 from ..spaces import Geometry
 
 _BLOCKS = 32
@@ -31,13 +32,11 @@ def within_auroc_scale(geometry: Geometry, pairs: NDArray[np.int64]) -> float:
 
 def within_rank_sums(geometry: Geometry, members: NDArray[np.int64]) -> Callable[[Arrangements], NDArray[np.int64]]:
     """Σ_{i<j∈S} of the doubled centred rank of cosine over all pairs of the universe: arrangements [P, n] → int64 [P, L]."""
-    pairs = within_pairs(members)
-    ones = np.ones(len(pairs), np.int64)
     table = geometry.pair_ranks()
     recent = geometry.remember("recent within sums", _Recent)
 
     def sums(arrangements: Arrangements) -> NDArray[np.int64]:
-        return recent.get(members.tobytes(), arrangements, lambda: pair_sums(table, pairs, ones, arrangements))
+        return recent.get(members.tobytes(), arrangements, lambda: within_sums(table, members, arrangements))
 
     return sums
 
