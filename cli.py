@@ -148,7 +148,7 @@ def run(
 @app.command()
 def status(project: Folder = HERE, as_json: AsJson = False) -> None:
     """How the run of this folder stands."""
-    from .agent.session import status as how
+    from .agent.standing import status as how
 
     facts = how(project)
     if as_json:

@@ -29,8 +29,9 @@ from .config import Config, load_config
 from .errors import UserError
 from .ledger.database import database_at
 from .ledger.store import Ledger
+from .places import ledger_path
 from .project import Project, Side, open_project
-from .session import ledger_path, with_plan
+from .session import with_plan
 
 FOLDER = "annotations"
 """Folder of a project's own annotations; ``screen run --annotations annotations`` takes it."""

@@ -15,7 +15,8 @@ from .campaign_table import CampaignLine, campaign_table, system_verdicts, to_js
 from .config import Config
 from .errors import Exit, UserError
 from .ledger.records import Proposed, Rejected
-from .project import Project
+from .places import open_ledger
+from .project import Project, Side
 from .proposers.base import Proposer
 from .proposers.campaign import NAME, CampaignProposer, iterations_needed
 
@@ -74,8 +75,6 @@ def campaign_facts(project: Project) -> dict[str, Any]:
 
 def table_of(folder: Path) -> tuple[tuple[CampaignLine, ...], dict[str, str], Campaign, dict[str, Any]]:
     """Lines, verdicts of systems, the campaign, and all of it as JSON types, of the run in ``folder``. Reads only."""
-    from .session import open_ledger  # which opens runs by this module
-
     with open_ledger(folder) as ledger:
         plan = ledger.run()
         if plan is None or not plan.campaign:
@@ -93,7 +92,7 @@ def table_of(folder: Path) -> tuple[tuple[CampaignLine, ...], dict[str, str], Ca
 
 
 def campaign_lines(project: Project) -> tuple[Line, ...]:
-    """The project's campaign, resolved by the names of annotations; no label is read."""
+    """The project's campaign, resolved by the names of annotations and, where a set may be too large, by sizes on genes A."""
     project_grammar = make_grammar(
         tuple(project.annotations.values()),
         project.cache.digest,
@@ -102,7 +101,8 @@ def campaign_lines(project: Project) -> tuple[Line, ...]:
         {},
         project.brings,
     )
-    return lines(_campaign(project), project_grammar)
+    sizes = {name: project.entity_size(name, Side.EXPLORE) for name in project.annotations}
+    return lines(_campaign(project), project_grammar, sizes)
 
 
 def _campaign(project: Project) -> Campaign:

@@ -5,6 +5,9 @@ from pathlib import Path
 from .config import ledger_at, load_config
 from .ledger.store import Ledger
 
+REPORT_NAME = "report.html"
+"""The page that a run leaves in its folder."""
+
 
 def ledger_path(folder: Path) -> Path | str:
     """Where the ledger of ``folder`` is: a file, or the address its settings name."""

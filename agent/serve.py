@@ -16,10 +16,10 @@ from pathlib import Path
 from .errors import Exit, UserError
 from .ledger.errors import LedgerError
 from .ledger.records import RunClosed
+from .places import open_ledger
 from .report.audits import FOLDER, NAME
 from .report.render import render_report
 from .report.source import report_data
-from .session import open_ledger
 
 SECONDS = 20.0
 """A client that says nothing for so long is let go."""

@@ -1,9 +1,9 @@
-"""What the commands do: open a folder, run it, ask how it stands. I/O at the edge of the loop, no statistics."""
+"""What the commands do: open a folder, run it, replay it. I/O at the edge of the loop, no statistics."""
 
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,32 +22,17 @@ from .ledger.database import database_at
 from .ledger.errors import LedgerError
 from .ledger.failpoints import reached
 from .ledger.provenance import Artifact, Environment
-from .ledger.records import (
-    BudgetSet,
-    Completion,
-    Head,
-    IterationClosed,
-    LookCounted,
-    LookOpened,
-    Promoted,
-    Rejected,
-    RunClosed,
-    RunOpened,
-)
+from .ledger.records import Head, RunClosed, RunOpened
 from .ledger.store import Ledger
 from .llm import MODELS, check_recording, find_recording, make_model_proposer, prepare, with_model
 from .orchestrator import Loop, check_inputs, open_run, plan_of, run
-from .places import ledger_path as ledger_path  # noqa: PLC0414 - commands read it from here
-from .places import open_ledger as open_ledger  # noqa: PLC0414
+from .places import REPORT_NAME, ledger_path, open_ledger
 from .progress import Progress
 from .project import Project, open_project
 from .proposers.base import Proposer
 from .proposers.offline import OfflineProposer
 from .replay import Replay, replay
-from .spending import spend_facts
 from .turns import record_once
-
-REPORT_NAME = "report.html"
 
 
 @dataclass(frozen=True)
@@ -225,39 +210,6 @@ def open_existing(folder: Path) -> tuple[Project, Ledger, RunOpened]:
         files = recorded[-1].inputs if recorded else {}
         raise named_inputs(folder, config, plan, files, artifacts, error) from None
     return project, ledger, plan
-
-
-def status(folder: Path) -> dict[str, Any]:
-    """How the run of ``folder`` stands, as JSON types. Reads only; works while a run is going on."""
-    with open_ledger(folder) as ledger:
-        plan = ledger.run()
-        head, entries, verdicts = ledger.counts()
-        closed = len(ledger.records(IterationClosed))
-        phase = "empty"
-        if plan is not None:
-            looking = len(ledger.records(LookOpened)) > len(ledger.records(LookCounted))
-            phase = "complete" if ledger.records(RunClosed) else "look" if looking else "exploring"
-        return {
-            "folder": str(folder),
-            "phase": phase,
-            "iterations_done": closed,
-            "iterations": plan.iterations if plan else 0,
-            "rows": sum(verdicts.values()),
-            "rejected": entries.get(Rejected.KIND, 0),
-            "verdicts": verdicts,
-            "looks": plan.looks if plan else 0,
-            "looks_counted": [asdict(c) for c in ledger.records(LookCounted)],
-            "attempts": ledger.attempts(),
-            "promoted": sum(len(p.hypotheses) for p in ledger.records(Promoted)),
-            "seed": plan.seed if plan else None,
-            "proposer": plan.proposer if plan else None,
-            "spend": spend_facts(ledger.records(Completion), ledger.records(BudgetSet)),
-            "alpha": plan.alpha if plan else None,
-            "universe": dict(plan.universe) if plan else None,
-            "split": dict(plan.split) if plan else None,
-            "cache": dict(plan.cache) if plan else None,
-            "head": asdict(head),
-        }
 
 
 def write_report_of(ledger: Ledger, path: Path, folder: Path) -> Path:

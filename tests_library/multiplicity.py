@@ -1,9 +1,7 @@
-"""Many tests, one error rate: single-step and step-down max-T, weighted groups, and the columns printed beside them.
+"""Many tests, one error rate: single-step and step-down max-T, and weighted groups.
 
-The first three carry the claim of the product; they are our own and rest on shared arrangements, and Holm takes over where
-a null draws for each hypothesis apart. Benjamini–Hochberg,
-Benjamini–Yekutieli and Holm over all rows come from statsmodels and are printed only: under an adaptive proposer none
-of them controls anything (DESIGN: probability of a false discovery 1.00 in simulation).
+They carry the claim of the product; they are our own and rest on shared arrangements, and Holm takes over where
+a null draws for each hypothesis apart. The columns that are only printed stand in :mod:`.printed`.
 
 The last part is the price of looking more than once at the same held-out genes: :func:`split_alpha`, :func:`transcripts`,
 :func:`charged_level`.
@@ -138,22 +136,6 @@ def charged_level(alpha: float, shown: int) -> float:
     if shown < 1:
         raise ValueError(f"there is at least one transcript (nothing was shown), not {shown}")
     return _rounded_down(Fraction(alpha) / shown)
-
-
-def printed_columns(p: Sequence[float]) -> dict[str, list[float]]:
-    """``bh``, ``by`` and ``holm`` adjusted p over all rows (statsmodels). For the eye, never for a decision.
-
-    Raises ``ValueError`` for a value that is not in (0, 1]: statsmodels would reject NaN silently.
-    """
-    for value in p:
-        if not 0 < value <= 1:
-            raise ValueError(f"p = {value} is not in (0, 1]; a p-value here is (k + 1) / (m + 1)")
-    if not p:
-        return {"bh": [], "by": [], "holm": []}
-    from statsmodels.stats.multitest import multipletests
-
-    methods = {"bh": "fdr_bh", "by": "fdr_by", "holm": "holm"}
-    return {name: [float(q) for q in multipletests(list(p), method=method)[1]] for name, method in methods.items()}
 
 
 def _rounded_down(value: Fraction) -> float:

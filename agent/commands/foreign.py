@@ -37,7 +37,7 @@ def import_(
     from ..foreign import as_json as plain
     from ..foreign import corrected, import_campaign, read_columns
     from ..ledger.store import Ledger
-    from ..session import ledger_path
+    from ..places import ledger_path
 
     mapped = read_columns(columns)
     place = ledger_path(project)
@@ -63,7 +63,7 @@ def external(
     """Hypotheses from elsewhere: p as printed, and what Bonferroni, Holm, BH and BY make of it."""
     from ..foreign import as_json as plain
     from ..foreign import campaigns
-    from ..session import open_ledger
+    from ..places import open_ledger
 
     found = campaigns(open_ledger(project))
     if name is not None and name not in (names := [about.name for about, _, _ in found]):

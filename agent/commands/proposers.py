@@ -77,7 +77,7 @@ def _run(folder: Path, rows: Any) -> tuple[str, list[Any]]:
 
 def _finished(folder: Path) -> Any:
     from ..ledger.records import RunClosed
-    from ..session import open_ledger
+    from ..places import open_ledger
 
     with open_ledger(folder) as ledger:
         if not ledger.records(RunClosed):

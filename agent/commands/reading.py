@@ -42,9 +42,9 @@ def review(
 ) -> None:
     """Say something of a row, or walk through the rows nobody has said anything of. Remarks are appended, never edited."""
     from ..ledger.store import Ledger
+    from ..places import ledger_path
     from ..review import author_name
     from ..review import remark as append
-    from ..session import ledger_path
 
     given = {"note": note, "agree": agree, "doubt": doubt, "invalidate": invalidate, "reinstate": reinstate}
     said = {act: text for act, text in given.items() if text is not None}
@@ -80,8 +80,8 @@ def serve(
 ) -> None:
     """Show the report live and read-only at an address of this machine, until Ctrl-C."""
     from ..ledger.store import Ledger
+    from ..places import ledger_path
     from ..serve import is_loopback, make_server
-    from ..session import ledger_path
 
     if not isinstance(place := ledger_path(project), Path) or place.exists():
         Ledger.open_readonly(place)  # what is no ledger is refused before anything listens
@@ -126,8 +126,8 @@ def _ask(question: str) -> str | None:
 
 
 def _refresh(project: Path, ledger: "Ledger", quiet: bool = False) -> None:
+    from ..places import REPORT_NAME
     from ..review import refresh_report
-    from ..session import REPORT_NAME
 
     written = refresh_report(project, ledger, REPORT_NAME)
     if written and not quiet:

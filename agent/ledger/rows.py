@@ -6,14 +6,26 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Select, Table, func, select
+from sqlalchemy import Connection, Select, Table, case, func, literal, select
 
-from ...tests_library.multiplicity import printed_columns
 from ...tests_library.online import calibrate, lond, saffron
+from ...tests_library.printed import printed_columns
 from .errors import EXIT_VERIFICATION, LedgerError
-from .records import Row
+from .records import Completion, Row
 from .reviews import stale_rows
-from .schema import ATTEMPT, HYPOTHESIS, LOOK_RESULT, PROMOTION, PROPOSAL, RESULT, REVIEW, RUN, VERDICT, VIEW_RESULT
+from .schema import (
+    ATTEMPT,
+    COMPLETION,
+    HYPOTHESIS,
+    LOOK_RESULT,
+    PROMOTION,
+    PROPOSAL,
+    RESULT,
+    REVIEW,
+    RUN,
+    VERDICT,
+    VIEW_RESULT,
+)
 
 _VIEW_COLUMNS = [VIEW_RESULT.c[n] for n in ("layer", "coordinate", "statistic", "effect", "null_mean", "z", "k")]
 _REVIEW_COLUMNS = [REVIEW.c[n] for n in ("id", "author", "act", "text", "at")]
@@ -54,6 +66,14 @@ def verdict_counts(connection: Connection) -> dict[str, int]:
         for id_, status, verdict in connection.execute(query)
     )
     return dict(sorted(found.items()))
+
+
+def costs(connection: Connection) -> tuple[Completion, ...]:
+    """See :meth:`.store.Ledger.costs`."""
+    bodies = {"request": literal(""), "response": case((COMPLETION.c.response.is_not(None), ""))}
+    columns = [bodies[c.name].label(c.name) if c.name in bodies else c for c in COMPLETION.c if c.name != "seq"]
+    query = select(*columns).order_by(COMPLETION.c.seq)
+    return tuple(Completion(**row) for row in connection.execute(query).mappings())
 
 
 def _stale(connection: Connection) -> Mapping[str, str]:

@@ -23,7 +23,7 @@ from .database import TIMEOUT, Database, Location, database_at
 from .errors import EXIT_USAGE, EXIT_VERIFICATION, LedgerError, RepeatedError
 from .failpoints import reached
 from .projections import project
-from .records import CONTEXT_KINDS, AttemptStarted, Head, Record, Registered, Rejected, Row, RunOpened
+from .records import CONTEXT_KINDS, AttemptStarted, Completion, Head, Record, Registered, Rejected, Row, RunOpened
 from .rules import order_problem
 from .schema import ENTRY, METADATA, PROJECTIONS, SCHEMA_VERSION
 
@@ -191,6 +191,11 @@ class Ledger:
     def rejections(self) -> tuple[Rejected, ...]:
         """Proposals that never became hypotheses, in order."""
         return self.records(Rejected)
+
+    def costs(self) -> tuple[Completion, ...]:
+        """Every completion without what was asked and answered: ``request`` is empty, and so is a ``response`` there was."""
+        with self._projected() as connection:
+            return assembly.costs(connection)
 
     def rows(self, views: bool = True) -> tuple[Row, ...]:
         """Every hypothesis in order of registration; ``views=False`` leaves ``Row.views`` empty, which is faster."""

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hyposcreen.agent import policy, session
+from hyposcreen.agent import policy, session, standing
 from hyposcreen.agent.digest import Digest
 from hyposcreen.agent.errors import Exit, UserError
 from hyposcreen.agent.executors.pool import SandboxPool
@@ -183,7 +183,7 @@ def test_the_user_sees_the_count_and_the_page_claims_nothing(
     out = capsys.readouterr().out
     assert "phase      exploring, 2 of 4 iterations" in out
     assert "look       1 of 2: " in out and "bits shown" in out
-    facts = session.status(folder)
+    facts = standing.status(folder)
     assert (facts["looks"], [c["look"] for c in facts["looks_counted"]]) == (2, [1])
     assert not set(facts["verdicts"]) & {"confirmed", "not_confirmed"}
     with Ledger.open_readonly(folder / "runs.db") as ledger:

@@ -12,7 +12,6 @@ from statsmodels.stats.multitest import multipletests
 from hyposcreen.tests_library.multiplicity import (
     Adjusted,
     largest_over_nulls,
-    printed_columns,
     single_step,
     step_down,
     weighted,
@@ -161,19 +160,3 @@ def test_weighted_groups():
 def test_a_claim_uses_its_largest_p():
     assert largest_over_nulls({"gene_label": 0.01, "stratified": 0.2}) == ("stratified", 0.2)
     assert largest_over_nulls({"gene_label": 0.2, "stratified": 0.01}) == ("gene_label", 0.2)
-
-
-def test_printed_columns_are_those_of_statsmodels():
-    p = [0.001, 0.02, 0.02, 0.5, 1.0, 1e-4]
-    got = printed_columns(p)
-    for name, method in (("bh", "fdr_bh"), ("by", "fdr_by"), ("holm", "holm")):
-        assert got[name] == multipletests(p, method=method)[1].tolist()
-    # BH by hand: 6 · p / rank, made monotone from the right
-    assert got["bh"] == pytest.approx([0.003, 0.03, 0.03, 0.6, 1.0, 6e-4])
-    assert printed_columns([]) == {"bh": [], "by": [], "holm": []}
-
-
-@pytest.mark.parametrize("bad", [0, 0.0, float("nan"), 1.0000001, -0.1, float("inf")])
-def test_what_is_no_p_value_is_refused(bad):
-    with pytest.raises(ValueError, match=str(bad)):
-        printed_columns([0.5, bad])
