@@ -81,6 +81,10 @@ def run(
     model: Annotated[str | None, typer.Option(help="Of openai: the model's name. The key: OPENAI_API_KEY.")] = None,
     critic: Annotated[str | None, typer.Option(help="Of openai: a model whose remarks are kept, never a gate.")] = None,
     base_url: Annotated[str | None, typer.Option(help="Of openai: address of a compatible server.")] = None,
+    allow_code: Annotated[
+        bool | None,
+        typer.Option("--allow-code/--no-allow-code", help="Of openai: the model may write statistics, confined and blinded."),
+    ] = None,
     recording: Annotated[str | None, typer.Option(help="Of recorded: folder of the run to read answers from.")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Tokens the run may spend; 0 = no limit.")] = None,
     max_usd: Annotated[float | None, typer.Option(help="Dollars the run may spend, by --prices; 0 = no limit.")] = None,
@@ -113,6 +117,7 @@ def run(
         "proposer": proposer, "cache": cache, "annotations": annotations,
         "per_iteration": per_iteration, "looks": looks, "alpha": alpha, "workers": workers, "sandbox": sandbox,
         "campaign": campaign, "model": model, "critic": critic, "base_url": base_url, "recording": recording,
+        "allow_code": allow_code,
         "max_tokens": max_tokens, "max_usd": max_usd, "prices": prices,
     }  # fmt: skip
     if control is not None:

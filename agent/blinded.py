@@ -87,8 +87,18 @@ def make_plan(secret: bytes, name: str, labels: NDArray[np.int8], strata: NDArra
     for stratum in np.unique(strata):
         members = np.flatnonzero(strata == stratum)
         drawn[1:, members] = random.permuted(drawn[1:, members], axis=1)
-    genes = random.permutation(len(labels))
-    copied = random.choice(m + 1, size=min(COPIES, m + 1), replace=False)
+    return _hidden(random, drawn)
+
+
+def hide(secret: bytes, name: str, drawn: NDArray[np.int8]) -> Plan:
+    """The plan of labellings that were drawn elsewhere: int8 [m + 1, n], the observed one first."""
+    return _hidden(_random(secret, name), drawn)
+
+
+def _hidden(random: np.random.Generator, drawn: NDArray[np.int8]) -> Plan:
+    count, n = drawn.shape
+    genes = random.permutation(n)
+    copied = random.choice(count, size=min(COPIES, count), replace=False)
     whole = np.concatenate([drawn, drawn[copied]])
     order = random.permutation(len(whole))
     place = np.argsort(order)
@@ -96,10 +106,10 @@ def make_plan(secret: bytes, name: str, labels: NDArray[np.int8], strata: NDArra
     return Plan(
         sent=np.ascontiguousarray(whole[order][:, genes]),
         genes=genes,
-        places=place[: m + 1],
-        copies=tuple((int(place[source]), int(place[m + 1 + n])) for n, source in enumerate(copied)),
+        places=place[:count],
+        copies=tuple((int(place[source]), int(place[count + i])) for i, source in enumerate(copied)),
         again=again,
-        genes_again=random.permutation(len(labels)),
+        genes_again=random.permutation(n),
     )
 
 

@@ -58,6 +58,9 @@ class Config:
     """Address of an OpenAI-compatible server; empty: OpenAI's own. The key is never a setting: ``OPENAI_API_KEY``."""
     critic: str = ""
     """Of proposer ``openai``: a model that remarks on every batch before it is tested; advice, never a gate. Empty: none."""
+    allow_code: bool = False
+    """Of proposer ``openai``: whether the model may write statistics of its own. They run behind a boundary only, blinded, and
+    genes B alone can confirm them."""
     recording: str = ""
     """Of proposer ``recorded``: the folder of the run whose answers are read again, as seen from the working folder."""
     max_tokens: int = 0
@@ -127,7 +130,7 @@ def config_text(config: Config) -> str:
     for f in fields(Config):
         value = getattr(config, f.name)
         # A JSON string is a TOML string, line breaks and quotes included.
-        lines.append(f"{f.name} = {json.dumps(value) if isinstance(value, str) else value}")
+        lines.append(f"{f.name} = {json.dumps(value) if isinstance(value, str | bool) else value}")
     return "\n".join(lines) + "\n"
 
 
@@ -150,8 +153,15 @@ def _read(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is not valid TOML ({error}); mend the line or delete the file to start over") from None
 
 
+_WORDS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
+
 def _from_text(name: str, text: str) -> Any:
     kind = type(getattr(Config(), name))
+    if kind is bool:
+        if text.lower() not in _WORDS:
+            raise UserError(f"SCREEN_{name.upper()} is '{text}'; set it to true or false, or unset it")
+        return _WORDS[text.lower()]
     try:
         return kind(text)
     except ValueError:
@@ -166,7 +176,7 @@ def _merge(config: Config, values: Mapping[str, Any], where: str, code: Exit = E
         if name not in known:
             raise UserError(f"{where} sets '{name}', which is no setting; the settings are {', '.join(known)}", code)
         allowed = (int, float) if known[name] is float else known[name]
-        if not isinstance(value, allowed) or isinstance(value, bool):
+        if not isinstance(value, allowed) or isinstance(value, bool) != (known[name] is bool):
             raise UserError(f"{where} sets {name} = {value!r}; it must be of type {known[name].__name__}", code)
         if name in _RULES and not _RULES[name][0] <= value <= _RULES[name][1]:
             low, high = _RULES[name]

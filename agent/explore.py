@@ -6,6 +6,8 @@ from dataclasses import replace
 from ..hypotheses.spec import TestSpec
 from ..tests_library.catalogue import CATALOGUE
 from ..tests_library.rivals import FAMILY
+from .custom.jobs import code_job
+from .custom.kind import NAME
 from .executors.base import AttemptLog, Executor
 from .ledger.records import Registered, RunOpened, Tested
 from .project import Project, Side
@@ -41,6 +43,8 @@ def explore_job(project: Project, plan: RunOpened, h: Registered) -> Job:
         seed=plan.seed,
         vectors=False,
     )
+    if h.test == NAME:
+        return code_job(job, h)
     if CATALOGUE[h.test].family != FAMILY:
         return job
     counts = project.studied_besides(h.annotation)

@@ -1,5 +1,6 @@
 """A run with a language model, from its settings: what is checked before anything is written, and what is frozen with the run."""
 
+import secrets
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -9,9 +10,12 @@ from typing import Any
 from ..hypotheses.canonical import canonical_json
 from ..prompts import PromptError, Prompts, load
 from .config import LEDGER_NAME, Config
+from .custom.bench import CodeBench
+from .custom.rehearsal import Rehearser
 from .errors import Exit, UserError
 from .ledger.records import BudgetSet, ProposerOpened, RunOpened
 from .ledger.store import Ledger
+from .project import Project
 from .proposers.attempts import OpenAISender, Sender
 from .proposers.completions import Completions
 from .proposers.openai_chat import OpenAIProposer, Settings
@@ -19,7 +23,7 @@ from .spending import Budget, price_of, read_prices
 
 MODELS = ("openai", "recorded")
 """Proposers that ask a model, or read what one was asked before."""
-FROZEN = ("model", "critic", "answer_tokens", "digest_tokens")
+FROZEN = ("model", "critic", "answer_tokens", "digest_tokens", "allow_code")
 """Settings that the run's ``proposer_opened`` entry freezes."""
 
 
@@ -43,7 +47,7 @@ def prepare(config: Config, folder: Path) -> Asking:
     if not config.model:
         raise UserError("--proposer openai needs --model, the name the server knows the model by", Exit.USAGE)
     try:
-        prompts = load(folder, bool(config.critic))
+        prompts = load(folder, bool(config.critic), config.allow_code)
     except PromptError as error:
         raise UserError(str(error)) from None
     table = read_prices(folder / config.prices) if config.prices else {}
@@ -55,7 +59,13 @@ def prepare(config: Config, folder: Path) -> Asking:
     resume = f"screen run --project {shlex.quote(str(folder))}"
     return Asking(
         ProposerOpened(
-            "openai", config.model, prompts.digests, config.answer_tokens, config.digest_tokens, config.critic
+            "openai",
+            config.model,
+            prompts.digests,
+            config.answer_tokens,
+            config.digest_tokens,
+            config.critic,
+            _blinding(config, recording),
         ),
         BudgetSet(config.max_tokens, config.max_usd, table),
         Budget(config.max_tokens, config.max_usd, prices, resume),
@@ -65,12 +75,12 @@ def prepare(config: Config, folder: Path) -> Asking:
     )
 
 
-def make_model_proposer(asking: Asking, ledger: Ledger, seed: int) -> OpenAIProposer:
+def make_model_proposer(asking: Asking, ledger: Ledger, project: Project, bench: CodeBench) -> OpenAIProposer:
     """The proposer of a run that is open: freezes what it asks with, or refuses what is not as frozen."""
     held = ledger.records(ProposerOpened)
     if not held:
         ledger.append(asking.opened)
-    elif held[0] != asking.opened:
+    elif replace(held[0], blinding="") != replace(asking.opened, blinding=""):
         raise UserError(
             f"{ledger.path} holds a run with {_difference(held[0], asking.opened)}; put it back, or start a new run"
         )
@@ -80,7 +90,17 @@ def make_model_proposer(asking: Asking, ledger: Ledger, seed: int) -> OpenAIProp
     o = asking.opened
     settings = Settings(o.model, o.answer_tokens, o.digest_tokens, o.critic)
     store = Completions(ledger, asking.recording)
-    return OpenAIProposer(settings, asking.prompts, store, seed, asking.budget, asking.sender)
+    rehearser = Rehearser(project, ledger, asking.recording, bench) if o.allow_code else None
+    seed = project.config.seed
+    return OpenAIProposer(settings, asking.prompts, store, seed, asking.budget, asking.sender, rehearser)
+
+
+def _blinding(config: Config, recording: Ledger | None) -> str:
+    """The key of what models' statistics are sent: of the recording, or new. Random, so that no code can have known it."""
+    if not config.allow_code:
+        return ""
+    held = None if recording is None else recording.records(ProposerOpened)[0]
+    return secrets.token_hex(32) if held is None else held.blinding
 
 
 def find_recording(config: Config, folder: Path) -> Ledger | None:

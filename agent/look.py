@@ -8,7 +8,7 @@ may declare looks between its iterations: they hold Route H alone, and show how 
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..hypotheses.grammar import Grammar
-from ..tests_library.catalogue import CATALOGUE, deciding_nulls, n_views
+from ..tests_library.catalogue import deciding_nulls, n_views
 from ..tests_library.engine.maxt import p_value
 from ..tests_library.multiplicity import (
     Adjusted,
@@ -29,6 +29,9 @@ from ..tests_library.multiplicity import (
 )
 from ..tests_library.nulls import null_model
 from ..tests_library.statistics.base import Entity
+from .custom.ends import ENDED
+from .custom.jobs import CodeJob, code_job
+from .custom.kind import NAME, kind_of
 from .ledger.records import LookResult, Registered, RunOpened
 from .policy import Look
 from .project import Project, Side
@@ -36,6 +39,8 @@ from .results import best_view
 from .sandbox.base import Job, Outcome
 
 LOOK = 1
+CODE_GROUP = "statistics of a model"
+"""Its rows share no draws with the others, so they have a share of alpha of their own, and Holm among themselves."""
 Vectors = dict[str, NDArray[np.float64]]
 
 
@@ -45,9 +50,17 @@ class Scan:
 
     route: str
     group: str
-    """Background annotation, or empty: rows of one group share arrangements."""
+    """Background annotation, or empty: rows of one group share arrangements. Of models' statistics :data:`CODE_GROUP`."""
     job: Job
     rows: tuple[str, ...]
+
+    def apart(self, null: str) -> str:
+        """What alone these draws belong to, where they are not those of every row with this ``null``; else empty."""
+        return "" if null_model(null).joint and not isinstance(self.job, CodeJob) else self.job.name
+
+    def stops(self, outcome: Outcome) -> bool:
+        """Whether the look cannot go on. A model's statistic that fails on the sealed genes counts as p = 1 instead."""
+        return outcome.kind != "ok" and not isinstance(self.job, CodeJob)
 
 
 @dataclass(frozen=True)
@@ -81,11 +94,15 @@ class Tally:
     """Maximum over every view of every entity and kind that has the null (Route U only)."""
     facts: dict[tuple[str, str, str], Mapping[str, Any]] = field(default_factory=dict)
     """(route, row id, null) → the numbers of the row."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Row id → how the statistic of a model ended on the sealed genes; it counts as p = 1."""
 
     def add(self, scan: Scan, outcome: Outcome) -> None:
         """Take in one finished job."""
+        if outcome.kind != "ok":
+            self.failed |= dict.fromkeys(scan.rows, outcome.kind)
         for null, numbers in outcome.value["nulls"].items():
-            place = Place(scan.route, scan.group, null, "" if null_model(null).joint else scan.job.name)
+            place = Place(scan.route, scan.group, null, scan.apart(null))
             if scan.route == "U":
                 overall = outcome.vectors[f"{null}/overall"]
                 self.universe[place] = np.maximum(self.universe[place], overall) if place in self.universe else overall
@@ -145,7 +162,8 @@ def _result(
         id=row,
         look=look,
         route=route,
-        status="ok",
+        status="failed" if row in tally.failed else "ok",
+        reason=ENDED[tally.failed[row]] if row in tally.failed else "",
         null=null,
         k_adj=by_null[null].k,
         p_adj=weighted(by_null[null], weight),
@@ -184,7 +202,7 @@ def _held_out_scans(
     for h in promoted:
         entity = Entity.from_json(project.entity(h.annotation, Side.SEALED))
         rows = project.rows(Side.SEALED, h.spec["background"])
-        reason = CATALOGUE[h.test].shortage(entity, rows)
+        reason = kind_of(h.test).shortage(entity, rows)
         if not reason and entity.kind == "gene_set" and entity.size >= len(rows):
             reason = f"{entity.size} of {len(rows)} genes, and {h.test} needs something to compare with"
         if reason:
@@ -193,7 +211,8 @@ def _held_out_scans(
                 LookResult(h.id, look, "H", "untestable", said, n_genes=len(rows), n_entity=entity.size, null="none")
             )
         else:
-            scans.append(_scan(project, plan, "H", Side.SEALED, h.test, h.annotation, [h]))
+            scan = _scan(project, plan, "H", Side.SEALED, h.test, h.annotation, [h])
+            scans.append(replace(scan, group=CODE_GROUP, job=code_job(scan.job, h)) if h.test == NAME else scan)
     return scans, untestable
 
 
@@ -205,7 +224,7 @@ def _out_of_reach(
     Where draws are shared the smallest p is 1 / (m + 1); where a null draws for each of n rows apart, Holm makes it
     n / (m + 1); a background group with a share of alpha divides it by that share. Some nulls make few draws (``most``).
     """
-    apart = Counter((s.group, null) for s in held_out for null in s.job.nulls if not null_model(null).joint)
+    apart = Counter((s.group, null) for s in held_out for null in s.job.nulls if s.apart(null))
     out = []
     for scan in held_out:
         share = weights[(scan.route, scan.group)]
@@ -239,7 +258,7 @@ def _scan(
         annotation,
         side,
         subsets={h.id: (h.spec["layers"], h.spec["coordinates"]) for h in rows},
-        nulls=deciding_nulls(CATALOGUE[test]),
+        nulls=deciding_nulls(kind_of(test)),
         m=plan.permutations_look,
         seed=plan.seed,
         vectors=True,

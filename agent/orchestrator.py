@@ -20,10 +20,11 @@ from .. import __version__
 from ..hypotheses.canonical import canonical_json
 from ..hypotheses.grammar import OutsideGrammarError
 from ..hypotheses.spec import Proposal, TestSpec
-from ..tests_library.catalogue import CATALOGUE
 from ..tests_library.multiplicity import split_alpha
 from . import policy
 from .campaigning import campaign_facts
+from .custom.kind import kind_of
+from .custom.spec import code_artifacts, spec_of
 from .digest import Digest, make_digest
 from .errors import Exit, UserError
 from .executors.base import Executor
@@ -176,14 +177,15 @@ def register(loop: Loop, iteration: int, digest: Digest, proposals: Sequence[obj
             continue
         assert isinstance(proposal, Proposal)
         try:
-            spec = loop.project.grammar.check(proposal)
+            spec = spec_of(loop.project, proposal)
         except OutsideGrammarError as error:
-            entries.append(Rejected(iteration, slot, "outside_grammar", str(error)))
+            entries.append(Rejected(iteration, slot, error.reason, str(error)))
             continue
         twin = known.get(spec.novelty_sha256)
         if twin is not None:
             entries.append(Rejected(iteration, slot, "duplicate", f"{twin} asks the same of the same genes", twin))
             continue
+        entries += code_artifacts(loop.ledger, proposal, entries)
         id_ = f"H{len(known) + 1:04d}"
         entries.append(_registration(loop, id_, iteration, slot, proposal, spec, set(known.values())))
         known[spec.novelty_sha256] = id_
@@ -259,7 +261,7 @@ def run_looks(
     outcomes = loop.executor.run([scan.job for scan, _ in scans])
     with progress.phase("look", len(scans)) as counter:
         for (scan, tally), outcome in zip(scans, outcomes, strict=True):
-            if outcome.kind != "ok":
+            if scan.stops(outcome):
                 # A look before the last does not say at which row it stopped: that would be told about the sealed genes.
                 where = (
                     f"at {scan.job.name} ({outcome.kind}: {outcome.detail})" if looks[-1].last else f"({outcome.kind})"
@@ -354,7 +356,7 @@ def _registration(
         iteration=iteration,
         slot=slot,
         claim=prose(proposal.claim),
-        family=CATALOGUE[spec.test].family,
+        family=kind_of(spec.test).family,
         test=spec.test,
         annotation=spec.annotation,
         role=loop.project.annotations[spec.annotation].role,

@@ -41,6 +41,7 @@ from ..tests_library.engine.elementary import log
 from ..tests_library.nulls import NULLS, Exchange, exchange, study_load
 from ..tests_library.statistics.base import Need
 from .config import Config, ledger_at
+from .custom.kind import kind_of
 from .digest import Offer, offers
 from .errors import UserError
 from .sandbox.base import Job
@@ -233,7 +234,7 @@ class Project:
 
     def facts(self, test: str, annotation: str, spec: TestSpec | None = None) -> Facts:
         """What the validity rules may know of ``test`` on ``annotation``; without ``spec``, of a spec of the grammar."""
-        a, kind = self.annotations[annotation], CATALOGUE[test]
+        a, kind = self.annotations[annotation], kind_of(test, spec)
         return Facts(
             kind=kind,
             annotation=a,

@@ -7,8 +7,10 @@ compared as they are stored, which is bit for bit. A replay is appended to the l
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
 from . import policy
+from .custom.likeness import with_likeness
 from .divergence import Apart, Cause, apart, code_cause, differences, environment_cause, worst
 from .errors import Exit, UserError
 from .executors.base import Executor
@@ -76,6 +78,10 @@ class Stored:
     codes: Mapping[str, Mapping[str, str]]
     """sha256 → path → source."""
 
+    def before(self, id_: str) -> Iterator[Tested]:
+        """Results that were recorded before that of ``id_``."""
+        return takewhile(lambda tested: tested.id != id_, self.tested.values())
+
 
 def replay(
     project: Project,
@@ -100,7 +106,7 @@ def replay(
     with progress.phase("replay: explore", len(chosen)) as counter:
         again: Results = {}
         for result in explore(project, plan, executor, chosen):
-            again[("explore", result.id)] = result
+            again[("explore", result.id)] = with_likeness(result, stored.before(result.id))
             counter.step()
     if stored.closed:
         look = _look_whole if ids is None else _look_own
@@ -241,7 +247,7 @@ def _run_scans(executor: Executor, plans: Sequence[LookPlan], progress: Progress
     scans = [(scan, tally) for look, tally in zip(plans, tallies, strict=True) for scan in look.scans]
     with progress.phase("replay: look", len(scans)) as counter:
         for (scan, tally), outcome in zip(scans, executor.run([s.job for s, _ in scans]), strict=True):
-            if outcome.kind != "ok":
+            if scan.stops(outcome):
                 raise UserError(
                     f"{scan.job.name} could not be replayed ({outcome.kind}: {outcome.detail})", Exit.FAILURE
                 )

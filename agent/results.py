@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ..tests_library.catalogue import CATALOGUE, deciding_nulls
+from ..tests_library.catalogue import deciding_nulls
 from ..tests_library.engine.maxt import p_value
 from ..tests_library.multiplicity import largest_over_nulls
+from .custom.ends import ENDED
+from .custom.kind import kind_of
 from .ledger.records import Registered, Tested
 from .sandbox.base import Outcome
 
@@ -14,6 +16,7 @@ POWER_Z = 1.959964 + 0.841621
 
 
 FAILURES = {
+    **ENDED,
     "error": "error: the test stopped with an error",
     "timeout": "timeout: no answer within the time limit, twice",
     "memory": "memory: more than the memory limit, twice",
@@ -24,7 +27,7 @@ FAILURES = {
 
 def untested(hypothesis: Registered, status: str, reason: str, size: int, universe: int) -> Tested:
     """A row that no test was run for; its p is 1 by convention ((0 + 1) / (0 + 1))."""
-    unit = CATALOGUE[hypothesis.test].effect_unit
+    unit = kind_of(hypothesis.test).effect_unit
     return Tested(
         hypothesis.id, status, reason, n_genes=universe, n_entity=size, null=" and ".join(hypothesis.spec["nulls"]),
         effect_unit=unit,
@@ -37,7 +40,7 @@ def explored(hypothesis: Registered, outcome: Outcome, checks: Mapping[str, Any]
         return untested(hypothesis, "failed", FAILURES[outcome.kind], 0, 0)
     nulls = {name: (n["m"], n["subsets"][hypothesis.id]) for name, n in outcome.value["nulls"].items()}
     p_by_null = {name: p_value(subset["k"], m) for name, (m, subset) in nulls.items()}
-    deciding = deciding_nulls(CATALOGUE[hypothesis.test])
+    deciding = deciding_nulls(kind_of(hypothesis.test))
     null, p_scan = largest_over_nulls({name: p for name, p in p_by_null.items() if name in deciding})
     m, subset = nulls[null]
     broken = outcome.value["nulls"][null]["broken"]
@@ -61,7 +64,7 @@ def explored(hypothesis: Registered, outcome: Outcome, checks: Mapping[str, Any]
         best_view=subset["best"],
         effect=best["effect"],
         null_mean=best["null_mean"],
-        effect_unit=CATALOGUE[hypothesis.test].effect_unit,
+        effect_unit=kind_of(hypothesis.test).effect_unit,
         min_effect=POWER_Z * best["null_sd"],
         **_beside(outcome.value, subset["best"]),
         companions={
@@ -69,7 +72,7 @@ def explored(hypothesis: Registered, outcome: Outcome, checks: Mapping[str, Any]
             for name, (mm, s) in nulls.items()
         },
         views=tuple({k: v for k, v in view.items() if k != "null_sd"} for view in subset["views"]),
-        checks=checks or {},
+        checks={**(checks or {}), **outcome.value.get("beside", {})},
     )
 
 

@@ -14,6 +14,7 @@ from .audit import make_plan, run_audit, summary
 from .bundle import check_bundle, write_bundle
 from .campaigning import ALONE, begin_campaign, declared, with_campaign
 from .config import CONFIG_NAME, PLAN_FIELDS, Config, ledger_at, load_config, write_config
+from .custom.executor import bench_of, with_code
 from .errors import Exit, UserError
 from .executors.choose import open_executor
 from .fingerprint import environment
@@ -101,11 +102,12 @@ def run_campaign(folder: Path, flags: Mapping[str, Any], progress: Progress) -> 
             _introduce(plan, progress)
             record_environment(project, ledger)
             reached("environment.recorded")
+            bench = bench_of(config)
             proposer = with_campaign(
                 project,
-                lambda: make_proposer(config) if asking is None else make_model_proposer(asking, ledger, config.seed),
+                lambda: make_proposer(config) if asking is None else make_model_proposer(asking, ledger, project, bench),
             )
-            with open_executor(config, progress) as executor:
+            with open_executor(config, progress) as others, with_code(others, project, ledger, bench) as executor:
                 run(Loop(project, plan, ledger, executor, proposer, progress, runner))
         report = write_report_of(ledger, folder / REPORT_NAME, folder)
         reached("report.written")
@@ -138,6 +140,12 @@ _MAKERS: Mapping[str, Callable[[Config], Proposer]] = {"offline": lambda config:
 
 def check_proposer(config: Config) -> None:
     """Refuse a proposer that is not known, before anything is opened."""
+    if config.allow_code and config.proposer not in MODELS:
+        raise UserError(
+            f"allow_code lets a model write statistics, and proposer '{config.proposer}' asks no model; add --proposer openai "
+            "--model NAME, or leave --allow-code out",
+            Exit.USAGE,
+        )
     if config.proposer not in (known := (*_MAKERS, *MODELS, ALONE)):
         raise UserError(f"proposer '{config.proposer}' is not known; choose one of {', '.join(known)}", Exit.USAGE)
 
@@ -267,7 +275,10 @@ def replay_rows(
     """Replay rows of the run, or of the bundle, in ``folder``; see :func:`hyposcreen.agent.replay.replay`."""
     check_bundle(folder)
     project, ledger, plan = open_existing(folder)
-    with open_executor(project.config, progress, threads, workers) as executor:
+    with (
+        open_executor(project.config, progress, threads, workers) as others,
+        with_code(others, project, ledger, bench_of(project.config)) as executor,
+    ):
         yield from replay(project, plan, ledger, executor, ids, progress, threads, strict)
 
 

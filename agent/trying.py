@@ -6,22 +6,23 @@ exploratory: it is in no ledger, on genes A only, and confirms nothing.
 
 import hashlib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..tests_library.nulls import strata
-from .blinded import Judgement, Plan, judge, make_plan
+from .blinded import Judgement, make_plan
 from .config import load_config
+from .custom.bench import RunOne, run_blinded
+from .custom.fixtures import Shape, fixtures
 from .errors import Exit, UserError
 from .project import Project, Side, open_project
 from .sandbox.choose import for_foreign_code
 from .sandbox.statistics import OUR_FAULT, RESOURCE_ENDS, Bounds, Run, StatisticSandbox
 
-_GENES, _COLUMNS, _LABELLED = 300, 24, 40
-_SHIFT = 1.0
-"""Standard deviations by which labelled genes are moved in the first columns of the planted fixture."""
+_SHAPE = Shape(genes=300, columns=24, labelled=40)
 _MORE = 4
 _CODE_BYTES = 1 << 20
 _BOUNDS = Bounds()
@@ -52,29 +53,16 @@ def try_statistic(
     code = _code(file)
     runner = StatisticSandbox(for_foreign_code(sandbox))
     try:
-        rehearsed = [_fixture(runner, code, planted, m) for planted in (True, False)]
+        run = partial(_patiently, runner)
+        rehearsed = _rehearsed(run, code, m)
         if annotation is None or any(t.judgement is None for t in rehearsed):
             return rehearsed
         return [
             *rehearsed,
-            _on_cache(runner, code, open_project(folder, load_config(folder, {})), annotation, layer, m),
+            _on_cache(run, code, open_project(folder, load_config(folder, {})), annotation, layer, m),
         ]
     finally:
         runner.close()
-
-
-def run_blinded(
-    runner: StatisticSandbox, code: str, embedding: NDArray[np.float32], plan: Plan, bounds: Bounds = _BOUNDS
-) -> tuple[str, Judgement | None, str]:
-    """Both runs of the protocol: outcome, judgement, and what the code printed."""
-    first = _patiently(runner, code, embedding[plan.genes], plan.sent, bounds)
-    if first.end != "ok":
-        return first.end, None, first.output
-    second = _patiently(runner, code, embedding[plan.genes_again], plan.sent_again, bounds)
-    if second.end != "ok":
-        return second.end, None, second.output
-    found = judge(plan, first.values, second.values)
-    return found.outcome, found, first.output
 
 
 def _patiently(
@@ -93,21 +81,15 @@ def _patiently(
     return run
 
 
-def _fixture(runner: StatisticSandbox, code: str, planted: bool, m: int) -> Trial:
-    random = np.random.Generator(np.random.Philox(key=17 + planted))
-    embedding = random.normal(size=(_GENES, _COLUMNS)).astype(np.float32)
-    labels = np.zeros(_GENES, np.int8)
-    labels[random.choice(_GENES, _LABELLED, replace=False)] = 1
-    if planted:
-        embedding[labels == 1, :4] += np.float32(_SHIFT)
-    plan = make_plan(b"rehearsal", f"planted={planted}", labels, np.zeros(_GENES, np.int64), m)
-    where = "made-up data, a signal planted" if planted else "made-up data, no signal"
-    return Trial(where, *run_blinded(runner, code, embedding, plan))
+def _rehearsed(run: RunOne, code: str, m: int) -> list[Trial]:
+    found = []
+    for fixture in fixtures(_SHAPE, m):
+        end, _, judged, said = run_blinded(run, code, fixture.embedding, fixture.plan, _BOUNDS)
+        found.append(Trial(fixture.name, end, judged, said))
+    return found
 
 
-def _on_cache(
-    runner: StatisticSandbox, code: str, project: Project, annotation: str, layer: int | None, m: int
-) -> Trial:
+def _on_cache(run: RunOne, code: str, project: Project, annotation: str, layer: int | None, m: int) -> Trial:
     if annotation not in project.annotations or project.annotations[annotation].kind != "gene_set":
         sets = [a.name for a in project.annotations.values() if a.kind == "gene_set"]
         raise UserError(f"annotation '{annotation}' is no gene set here; choose one of {', '.join(sets)}", Exit.USAGE)
@@ -122,7 +104,7 @@ def _on_cache(
     secret = hashlib.sha256(f"{cache.digest} {project.config.seed}".encode()).digest()
     plan = make_plan(secret, f"{annotation} layer {chosen}", labels, groups.astype(np.int64), m)
     embedding = np.asarray(cache.layers[chosen][rows], np.float32)
-    outcome, found, _ = run_blinded(runner, code, embedding, plan)
+    outcome, _, found, _ = run_blinded(run, code, embedding, plan, _BOUNDS)
     return Trial(
         f"genes A of '{cache.name}', layer {chosen}, {annotation}: {int(labels.sum())} of {len(rows)}",
         outcome,

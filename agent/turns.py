@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 from ..hypotheses.canonical import canonical_json
 from ..hypotheses.spec import TestSpec
+from .custom.likeness import with_likeness
 from .executors.base import RETRY_FACTOR, Executor
 from .explore import explore
 from .ledger.errors import LedgerError
@@ -68,7 +69,7 @@ def _record_in_order(ledger: Ledger, rows: Sequence[Registered], made: Mapping[s
     for h in _without_result(ledger, rows):
         if h.id not in made:
             return
-        record_once(ledger, made[h.id])
+        record_once(ledger, with_likeness(made[h.id], ledger.records(Tested)))
         reached("result.recorded")
 
 

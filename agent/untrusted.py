@@ -11,6 +11,7 @@ from typing import Any
 
 from ..hypotheses.grammar import MAX_TEXT
 from ..hypotheses.spec import Proposal
+from .custom.proposal import CodeProposal
 
 MAX_SAID = 4000
 """Characters of one field that are kept in the record of what was said."""
@@ -29,6 +30,8 @@ def malformed(said: object) -> str | None:
         return f"prior is a {type(said.prior).__name__}; it must be a probability from 0 to 1"
     if not isinstance(said.parent, str | None):
         return f"parent is a {type(said.parent).__name__}; it must be the id of a row, or nothing"
+    if isinstance(said, CodeProposal) and not (isinstance(said.code, str) and isinstance(said.order_invariant, bool)):
+        return "code must be text, and order_invariant true or false"
     return None
 
 

@@ -35,6 +35,9 @@ DIRECTIONS = ("greater", "less", "either")
 class OutsideGrammarError(ValueError):
     """A proposal that the grammar cannot say; the message names the field, the value and the choices."""
 
+    reason = "outside_grammar"
+    """Of the rejection it becomes."""
+
 
 @dataclass(frozen=True)
 class Sentence:

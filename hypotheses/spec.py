@@ -12,6 +12,9 @@ from ..tests_library.nulls import NULLS
 from .canonical import sha256_of
 
 
+_OF_CODE = {"code", "order_invariant"}
+
+
 @dataclass(frozen=True)
 class TestSpec:
     """Entity × views × statistic × nulls."""
@@ -37,15 +40,21 @@ class TestSpec:
     """Companion nulls: those of every test, and the test kind's own. A claim uses the largest p."""
     scan: str = "max_t"
     """How views are combined into one p-value."""
+    code: str = ""
+    """sha256 of the statistic's own code, where a model wrote it; a library test has none, and this and the next field are then
+    left out of the JSON."""
+    order_invariant: bool = True
+    """Of such a statistic: whether genes in another order give the same values."""
 
     def to_json(self) -> dict[str, Any]:
         """Canonical JSON types."""
-        return asdict(self)
+        said = asdict(self)
+        return said if self.code else {name: value for name, value in said.items() if name not in _OF_CODE}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """Inverse of :meth:`to_json`; unknown or missing keys raise ``ValueError``."""
-        known = {f.name for f in fields(cls)}
+        known = {f.name for f in fields(cls)} - (set() if value.get("code") else _OF_CODE)
         if set(value) != known:
             raise ValueError(f"a test spec has the keys {sorted(known)}; here {sorted(set(value) ^ known)} differ")
         return cls(**{**value, "nulls": tuple(value["nulls"])})

@@ -16,6 +16,8 @@ HERE = Path(__file__).parent
 NAMES = ("system", "propose", "repair")
 CRITIC = ("critic", "criticise")
 """Only of a run that has a critic."""
+CODE = ("statistic", "rehearsal")
+"""Only of a run that takes statistics of a model."""
 SUFFIX = ".md.j2"
 
 
@@ -56,13 +58,13 @@ class Prompts:
             ) from error
 
 
-def load(project: Path | None = None, critic: bool = False) -> Prompts:
-    """The templates in force in the folder ``project``, with those of a critic if there is one.
+def load(project: Path | None = None, critic: bool = False, code: bool = False) -> Prompts:
+    """The templates in force in the folder ``project``, with those of a critic, and of statistics of a model, if there are any.
 
     Raises :class:`PromptError` naming a file that cannot be read.
     """
     texts = {}
-    for name in NAMES + CRITIC * critic:
+    for name in NAMES + CRITIC * critic + CODE * code:
         own = None if project is None else project / "prompts" / f"{name}{SUFFIX}"
         path = own if own is not None and own.exists() else HERE / f"{name}{SUFFIX}"
         try:

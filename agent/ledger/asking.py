@@ -23,13 +23,19 @@ class ProposerOpened(Record):
     """Size of the digest's text, in tokens of three characters."""
     critic: str = ""
     """The model that remarks on proposals. Empty for a run without one, and then left out of the content."""
+    blinding: str = ""
+    """Of a run that takes statistics which a model writes (``--allow-code``): the key of the labellings they are sent, random,
+    made when the run opens. Empty for a run that takes none, and then left out of the content."""
+
+    @property
+    def allow_code(self) -> bool:
+        """Whether the run takes statistics of a model."""
+        return bool(self.blinding)
 
     def to_content(self) -> dict[str, Any]:
         """See :meth:`Record.to_content`."""
         content = super().to_content()
-        if not content["critic"]:
-            del content["critic"]
-        return content
+        return {name: value for name, value in content.items() if value or name not in ("critic", "blinding")}
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,7 @@ class Completion(Record):
     KIND = "completion"
     iteration: int
     turn: str
-    """``propose``, ``repair`` or ``critic``."""
+    """``propose``, ``repair``, ``critic``, or ``rehearsal`` where a statistic is to be mended."""
     attempt: int
     """1, 2 … within the turn."""
     request_sha256: str

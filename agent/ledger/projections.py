@@ -43,7 +43,7 @@ def _proposal(record: r.Proposed) -> list[tuple[str, Row]]:
 
 def _proposer_opened(record: r.ProposerOpened) -> list[tuple[str, Row]]:
     row = _values(record) | _as_json(record, "prompts")
-    del row["critic"]  # in the entry, and with every row it remarked on
+    del row["critic"], row["blinding"]  # in the entry; the critic also with every row it remarked on
     return [("proposer", row)]
 
 

@@ -6,12 +6,16 @@ from what the digest offers. Many servers ignore a schema, so every answer is re
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from ...hypotheses.grammar import DIRECTIONS
 from ...hypotheses.spec import Proposal
+from ..custom.kind import NAME
+from ..custom.proposal import CodeProposal
+from ..custom.reading import FIELDS as CODE_FIELDS
+from ..custom.reading import NOT_ALLOWED, Shelf, code_faults, is_code, stray_code
 from ..digest import Digest, Offer
 from ..untrusted import prose
 from .base import Refusal
@@ -24,6 +28,7 @@ MAX_KEPT = 1000
 _PROPOSAL = tuple(f.name for f in fields(Proposal))
 _FIELDS = (*_PROPOSAL, "bet")
 _PROSE = ("claim", "rationale")
+_TYPES = {"prior": "number", "order_invariant": "boolean"}
 _FENCE = re.compile(r"```[a-zA-Z]*\s*\n(.*?)```", re.DOTALL)
 
 Said = tuple[str, str, str, str]
@@ -43,10 +48,10 @@ class Reading:
     is_json: bool
 
 
-def schema(digest: Digest) -> dict[str, Any]:
-    """The JSON schema of an answer to ``digest``."""
+def schema(digest: Digest, code: bool = False) -> dict[str, Any]:
+    """The JSON schema of an answer to ``digest``; with ``code`` of one that may bring statistics of its own."""
     enums = {
-        "test": _unique(o.test for o in digest.offers),
+        "test": [*_unique(o.test for o in digest.offers), *([NAME] if code else [])],
         "annotation": _unique(o.annotation for o in digest.offers),
         "layers": _unique(q for o in digest.offers for q in o.layers),
         "coordinates": _unique(c for o in digest.offers for c in o.coordinates),
@@ -55,12 +60,12 @@ def schema(digest: Digest) -> dict[str, Any]:
         "bet": list(BETS),
     }
     properties: dict[str, Any] = {}
-    for name in _FIELDS:
+    for name in (*_FIELDS, *(CODE_FIELDS if code else ())):
         if name in enums:
             properties[name] = {"type": ["string", "null"], "enum": [*enums[name], None]}
         else:
-            properties[name] = {"type": ["number" if name == "prior" else "string", "null"]}
-    item = {"type": "object", "properties": properties, "required": list(_FIELDS), "additionalProperties": False}
+            properties[name] = {"type": [_TYPES.get(name, "string"), "null"]}
+    item = {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
     return {
         "type": "object",
         "properties": {"hypotheses": {"type": "array", "items": item}},
@@ -83,7 +88,7 @@ def read(text: str, rules: Rules, count: int) -> Reading:
     places: dict[Candidate, int] = {}
     errors: list[str] = []
     for number, item in enumerate(items[:count], start=1):
-        wrong = _wrong(item, offers, said)
+        wrong = _wrong(item, offers, said, rules.code)
         candidate = None if wrong else _candidate(item)
         if candidate is not None and (fault := rules.fault(candidate)) is not None:
             wrong = [fault]
@@ -130,9 +135,14 @@ def json_in(text: str) -> dict[str, Any] | None:
     return None
 
 
-def _wrong(item: object, offers: Mapping[tuple[str, str], Offer], said: Mapping[Said, str]) -> list[Refusal]:
+def _wrong(
+    item: object, offers: Mapping[tuple[str, str], Offer], said: Mapping[Said, str], code: Shelf | None
+) -> list[Refusal]:
     """What of ``item`` is not as the schema has it; every field is looked at before any is used."""
-    if (fault := _misshapen(item)) is not None or not isinstance(item, dict):
+    if is_code(item) and code is None:
+        return [NOT_ALLOWED]
+    known = _FIELDS if code is None else (*_FIELDS, *CODE_FIELDS)
+    if (fault := _misshapen(item, known)) is not None or not isinstance(item, dict):
         return [Refusal("malformed", fault or "")]
     wrong = [
         f"{name} is {_short(item[name])}; it must be one of {', '.join(choices)}"
@@ -140,6 +150,10 @@ def _wrong(item: object, offers: Mapping[tuple[str, str], Offer], said: Mapping[
         if item[name] not in choices
     ]
     offer = offers.get((item["test"], item["annotation"]))
+    if code is not None and is_code(item):
+        return [*(Refusal("outside_grammar", w) for w in wrong), *code_faults(item, code)]
+    if stray := stray_code(item):
+        return stray
     if offer is None:
         wrong.append(f"test {_short(item['test'])} is not offered for the annotation {_short(item['annotation'])}")
     else:
@@ -154,10 +168,10 @@ def _wrong(item: object, offers: Mapping[tuple[str, str], Offer], said: Mapping[
     return [] if twin is None else [Refusal("duplicate", f"it asks what {twin} asks")]
 
 
-def _misshapen(item: object) -> str | None:
+def _misshapen(item: object, known: Sequence[str]) -> str | None:
     if not isinstance(item, dict):
         return "it is not an object"
-    if unknown := sorted(prose(str(k), 40) for k in item.keys() - set(_FIELDS)):
+    if unknown := sorted(prose(str(k), 40) for k in item.keys() - set(known)):
         return f"it has keys that are not known: {', '.join(unknown[:5])}"
     if missing := [name for name in _FIELDS if item.get(name) is None and name != "parent"]:
         return f"{', '.join(missing)} is missing or null"
@@ -173,6 +187,9 @@ def _candidate(item: Mapping[str, Any]) -> Candidate:
     values: dict[str, Any] = {
         name: item.get(name) if name == "prior" else _cut(name, item.get(name)) for name in _PROPOSAL
     }
+    if is_code(item):
+        invariant = item.get("order_invariant") is not False
+        return Candidate(CodeProposal(**values, code=item["code"], order_invariant=invariant), item["bet"])
     return Candidate(Proposal(**values), item["bet"])
 
 

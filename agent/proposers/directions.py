@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from ..custom.kind import NAME
 from ..digest import Digest, Notes, SeenRow
 
 PROMISING = 0.05
@@ -55,6 +56,8 @@ def retired(digest: Digest) -> dict[Name, Retired]:
     negatives: dict[Name, list[str]] = defaultdict(list)
     tests: dict[Name, list[str]] = defaultdict(list)
     for row in digest.rows:
+        if row.test == NAME:
+            continue  # two statistics of a model have no unit in common
         name = row.family, row.annotation
         tests[name].append(row.test)
         if adequate(row, digest.notes, worth):

@@ -18,6 +18,11 @@ from typing import Any
 from ...hypotheses.canonical import canonical_json, sha256_of, sha256_text
 from ...hypotheses.spec import Proposal
 from ...prompts import PromptError, Prompts
+from ..custom import repair
+from ..custom.proposal import CodeProposal
+from ..custom.reading import shelf
+from ..custom.rehearsal import Rehearser
+from ..custom.repair import rehearsed
 from ..digest import Digest
 from ..digest_text import digest_text
 from ..errors import Exit, UserError
@@ -62,7 +67,7 @@ class Question:
     """What a turn asks, and how its answer is judged."""
 
     turn: str
-    """``propose``, ``repair`` or ``critic``."""
+    """``propose``, ``repair``, ``critic`` or ``rehearsal``."""
     iteration: int
     model: str
     messages: list[dict[str, str]]
@@ -105,6 +110,7 @@ class OpenAIProposer:
         seed: int,
         budget: Budget,
         sender: Sender | None,
+        rehearser: Rehearser | None = None,
     ) -> None:
         self._settings = settings
         self._prompts = prompts
@@ -112,6 +118,8 @@ class OpenAIProposer:
         self._seed = seed
         self._budget = budget
         self._sender = sender
+        self._rehearser = rehearser
+        """Of a run that takes statistics of the model's own."""
         self._silent = 0
         self._rungs = {False: Rung(), True: Rung()}
         """Of the model that proposes, and of the critic."""
@@ -122,7 +130,7 @@ class OpenAIProposer:
         if not digest.offers:
             return []
         self._recall(digest.iteration)
-        rules = Rules(digest)
+        rules = Rules(digest, None if self._rehearser is None else shelf(digest))
         messages = self._messages(digest, count)
         turn = self._propose(rules, count, "propose", messages, None)
         turns = [turn]
@@ -130,6 +138,8 @@ class OpenAIProposer:
             turns.insert(0, self._propose(rules, count, "repair", self._mending(messages, turn, count), turn))
         self._listen(turns[0])
         said, refused = self._together(turns, rules, count)
+        said, broken = self._rehearsed(digest.iteration, said)
+        refused += broken
         said += self._filled(rules, count, said, turns[0])
         return [*refused, *(self._criticised(digest, count, said) if self._settings.critic else said)]
 
@@ -148,7 +158,8 @@ class OpenAIProposer:
         user = self._render(
             "propose", iteration=digest.iteration, iterations=digest.iterations, count=count, digest=text
         )
-        return [{"role": "system", "content": self._render("system")}, {"role": "user", "content": user}]
+        system = self._render("system") + (self._render("statistic") if self._rehearser is not None else "")
+        return [{"role": "system", "content": system}, {"role": "user", "content": user}]
 
     def _mending(self, messages: list[dict[str, str]], turn: Turn, count: int) -> list[dict[str, str]]:
         """The conversation with the answer and what is wrong with it."""
@@ -167,7 +178,8 @@ class OpenAIProposer:
         o = self._settings
         done = self._ask(
             Question(
-                turn, rules.digest.iteration, o.model, messages, schema(rules.digest), "hypotheses",
+                turn, rules.digest.iteration, o.model, messages, schema(rules.digest, rules.code is not None),
+                "hypotheses",
                 lambda text: _judged(text, rules, count), parent,
             )
         )  # fmt: skip
@@ -276,6 +288,32 @@ class OpenAIProposer:
         refused += [Said(refused_as(c), self.name, found[c.combination][1].source, why) for c, why in against]
         said = [Said(c.proposal, self.name, found[c.combination][1].source | {"bet": c.bet}) for c in kept]
         return said, refused
+
+    def _rehearsed(self, iteration: int, said: Sequence[Said]) -> tuple[list[Said], list[Said]]:
+        """(said, refused): the same proposals, statistics of the model's own as mended in rehearsal, and those not mended."""
+        good: list[Said] = []
+        refused: list[Said] = []
+        for s in said:
+            if self._rehearser is None or not isinstance(s.proposal, CodeProposal):
+                good.append(s)
+                continue
+            done = rehearsed(self._rehearser, s.proposal, lambda values: self._mended(iteration, values))
+            if done.refusal is None:
+                good.append(replace(s, proposal=done.proposal, source={**s.source, "rehearsal": done.facts}))
+            else:
+                kept = refused_as(Candidate(done.proposal, s.source["bet"]))
+                refused.append(replace(s, proposal=kept, refusal=done.refusal))
+        return good, refused
+
+    def _mended(self, iteration: int, values: dict[str, Any]) -> str | None:
+        """The model's answer to what a rehearsal came to."""
+        messages = [
+            {"role": "system", "content": self._render("statistic")},
+            {"role": "user", "content": self._render("rehearsal", **values)},
+        ]
+        model = self._settings.model
+        done = self._ask(Question("rehearsal", iteration, model, messages, repair.SCHEMA, "statistic", repair.judged))
+        return done.response if done.outcome in _READ else None
 
     def _filled(self, rules: Rules, count: int, said: Sequence[Said], turn: Turn) -> list[Said]:
         """Proposals of the offline proposer for the slots the model left empty."""

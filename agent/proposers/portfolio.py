@@ -14,6 +14,9 @@ from functools import cached_property
 
 from ...hypotheses.spec import Proposal
 from ...tests_library.catalogue import CATALOGUE
+from ..custom.kind import kind_of
+from ..custom.proposal import CodeProposal
+from ..custom.reading import Shelf
 from ..digest import Digest, Offer
 from .base import Refusal
 from .directions import Name, Retired, retired
@@ -34,8 +37,9 @@ class Candidate:
 
     @property
     def combination(self) -> tuple[str, str]:
-        """Test and annotation."""
-        return self.proposal.test, self.proposal.annotation
+        """Test and annotation; of a statistic of the model's own, the test is its code and layer."""
+        p = self.proposal
+        return f"{p.sha256} {p.layers}" if isinstance(p, CodeProposal) else p.test, p.annotation
 
     @property
     def name(self) -> Name:
@@ -45,12 +49,12 @@ class Candidate:
 
 def family(proposal: Proposal) -> str:
     """The family of a proposal's test."""
-    return CATALOGUE[proposal.test].family
+    return kind_of(proposal.test).family
 
 
 def cheap(test: str) -> bool:
     """Whether a draw of ``test`` costs no more than looking up a table; such tests are also covered by Route U."""
-    return CATALOGUE[test].universe
+    return kind_of(test).universe
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +62,8 @@ class Rules:
     """The rules as they stand before one iteration."""
 
     digest: Digest
+    code: Shelf | None = None
+    """What statistics of the model's own may be about; ``None`` in a run that takes none."""
 
     @cached_property
     def retired(self) -> dict[Name, Retired]:
@@ -84,6 +90,8 @@ class Rules:
 
     def fault(self, candidate: Candidate) -> Refusal | None:
         """Why ``candidate`` may not be tested, whatever else is in its batch."""
+        if isinstance(candidate.proposal, CodeProposal):
+            return self._cost(candidate) or self._of_code(candidate.proposal)
         return self._direction(candidate) or self._cost(candidate) or self._lineage(candidate)
 
     def batch(
@@ -118,6 +126,13 @@ class Rules:
         if c.bet != "cheap" or cheap(c.proposal.test):
             return None
         return Refusal("bet", f"{c.proposal.test} is not a cheap test; call it safe or risky, or choose a cheap test")
+
+    def _of_code(self, p: Proposal) -> Refusal | None:
+        if p.parent is not None and p.parent not in {r.id for r in self.digest.rows}:
+            return Refusal("lineage", "parent is no row that was tested; name one such as H0001, or null")
+        if p.move == "rescue":
+            return Refusal("lineage", "a statistic of your own rescues nothing; cover, transfer or refine")
+        return None
 
     def _lineage(self, c: Candidate) -> Refusal | None:
         p, rows = c.proposal, {r.id: r for r in self.digest.rows}

@@ -74,20 +74,28 @@ def test_a_spec_with_other_keys_is_refused_by_name(change):
 
 
 def test_every_field_enters_the_digest():
-    digests = {SPEC.sha256}
+    coded = dataclasses.replace(SPEC, code="c" * 64)
+    digests = {coded.sha256}
     for field in dataclasses.fields(SPEC):
         value = ("gene_label",) if field.name == "nulls" else "changed"
-        digests.add(dataclasses.replace(SPEC, **{field.name: value}).sha256)
+        digests.add(dataclasses.replace(coded, **{field.name: value}).sha256)
     assert len(digests) == 1 + len(dataclasses.fields(SPEC))
+
+
+def test_a_spec_without_code_reads_as_it_did_before_models_wrote_statistics():
+    assert not {"code", "order_invariant"} & set(SPEC.to_json())
+    coded = dataclasses.replace(SPEC, code="c" * 64, order_invariant=False)
+    assert TestSpec.from_json(coded.to_json()) == coded and TestSpec.from_json(SPEC.to_json()) == SPEC
 
 
 def test_a_renamed_copy_is_a_duplicate_and_nothing_else_is():
     assert dataclasses.replace(SPEC, annotation="renamed").novelty_sha256 == SPEC.novelty_sha256
     assert dataclasses.replace(SPEC, annotation="renamed").sha256 != SPEC.sha256
+    coded = dataclasses.replace(SPEC, code="c" * 64)
     for field in dataclasses.fields(SPEC):
         if field.name not in {"annotation", "background"}:
             value = ("gene_label",) if field.name == "nulls" else "changed"
-            assert dataclasses.replace(SPEC, **{field.name: value}).novelty_sha256 != SPEC.novelty_sha256, field.name
+            assert dataclasses.replace(coded, **{field.name: value}).novelty_sha256 != coded.novelty_sha256, field.name
 
 
 def test_values_are_frozen():

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from hyposcreen.agent.blinded import judge, make_plan
+from hyposcreen.agent.custom.bench import run_blinded
 from hyposcreen.agent.errors import UserError
-from hyposcreen.agent.sandbox.statistics import StatisticSandbox
-from hyposcreen.agent.trying import run_blinded, try_statistic
+from hyposcreen.agent.sandbox.statistics import Bounds, StatisticSandbox
+from hyposcreen.agent.trying import try_statistic
 
 N, LABELLED, M = 60, 12, 19
 WORLDS = 400
@@ -139,7 +140,7 @@ COUNTING = "calls = [0]\ndef statistic(emb, labels):\n    calls[0] += 1\n    ret
 def test_the_protocol_through_a_real_worker(sandbox: StatisticSandbox, code: str, outcome: str) -> None:
     embedding, labels = world(5)
     plan = make_plan(b"secret", "z", labels, np.zeros(N, np.int64), M)
-    said, found, _ = run_blinded(sandbox, code, embedding.astype(np.float32), plan)
+    said, _, found, _ = run_blinded(sandbox.run, code, embedding.astype(np.float32), plan, Bounds())
     assert said == outcome
     assert found is not None and (found.p == 1.0) == (outcome != "ok" or found.k == M)
 
