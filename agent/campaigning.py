@@ -16,7 +16,7 @@ from .config import Config
 from .errors import Exit, UserError
 from .ledger.records import Proposed, Rejected
 from .places import open_ledger
-from .project import Project, Side
+from .project import Project
 from .proposers.base import Proposer
 from .proposers.campaign import NAME, CampaignProposer, iterations_needed
 
@@ -92,7 +92,7 @@ def table_of(folder: Path) -> tuple[tuple[CampaignLine, ...], dict[str, str], Ca
 
 
 def campaign_lines(project: Project) -> tuple[Line, ...]:
-    """The project's campaign, resolved by the names of annotations and, where a set may be too large, by sizes on genes A."""
+    """The project's campaign, resolved by the names of annotations; no label is read."""
     project_grammar = make_grammar(
         tuple(project.annotations.values()),
         project.cache.digest,
@@ -101,8 +101,7 @@ def campaign_lines(project: Project) -> tuple[Line, ...]:
         {},
         project.brings,
     )
-    sizes = {name: project.entity_size(name, Side.EXPLORE) for name in project.annotations}
-    return lines(_campaign(project), project_grammar, sizes)
+    return lines(_campaign(project), project_grammar)
 
 
 def _campaign(project: Project) -> Campaign:
