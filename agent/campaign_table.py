@@ -38,6 +38,8 @@ class CampaignLine:
     verdict: str
     """The ledger's, or ``refused``."""
     reason: str
+    note: str = ""
+    """Which set stands in for which, and why."""
 
 
 def campaign_table(
@@ -53,6 +55,7 @@ def campaign_table(
                 CampaignLine(
                     s["system"], s["definition"], row.test, row.annotation, row.id, row.effect, row.null_mean,
                     row.p_scan if row.verdict not in _UNTESTED else None, row.p_confirm_adj, row.verdict, row.reason or "",
+                    s.get("stands_in", ""),
                 )
             )  # fmt: skip
     for r in rejected:

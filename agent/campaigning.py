@@ -16,7 +16,7 @@ from .config import Config
 from .errors import Exit, UserError
 from .ledger.records import Proposed, Rejected
 from .places import open_ledger
-from .project import Project
+from .project import Project, Side
 from .proposers.base import Proposer
 from .proposers.campaign import NAME, CampaignProposer, iterations_needed
 
@@ -92,7 +92,7 @@ def table_of(folder: Path) -> tuple[tuple[CampaignLine, ...], dict[str, str], Ca
 
 
 def campaign_lines(project: Project) -> tuple[Line, ...]:
-    """The project's campaign, resolved by the names of annotations; no label is read."""
+    """The project's campaign, resolved by the names of annotations and, where a set may be too large, by sizes on genes A."""
     project_grammar = make_grammar(
         tuple(project.annotations.values()),
         project.cache.digest,
@@ -101,7 +101,8 @@ def campaign_lines(project: Project) -> tuple[Line, ...]:
         {},
         project.brings,
     )
-    return lines(_campaign(project), project_grammar)
+    sizes = {name: project.entity_size(name, Side.EXPLORE) for name in project.annotations}
+    return lines(_campaign(project), project_grammar, sizes)
 
 
 def _campaign(project: Project) -> Campaign:

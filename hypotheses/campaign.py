@@ -36,6 +36,10 @@ class Slot:
     means: str
     names: tuple[str, ...]
     """Annotations that may fill it, in order of preference."""
+    near: int = 0
+    """Of a gene set: the number of genes that a set which stands in should have."""
+    most: int = 0
+    """More genes than this on the explore side, and the set nearest to ``near`` stands in; 0: any number will do."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,8 @@ class Line:
     reason: str = ""
     """Type of the refusal: ``no_test``, ``no_annotation``, ``missing_input`` or ``too_few_layers``; empty for a proposal."""
     detail: str = ""
+    note: str = ""
+    """Which set stands in for which, and why; empty where the slot has a set of its own."""
 
 
 def list_campaigns() -> list[str]:
@@ -129,7 +135,12 @@ def read_campaign(path: Path) -> Campaign:
 
 
 def _slot(name: str, table: Mapping[str, Any]) -> Slot:
-    return Slot(name, cast("Kind", table["kind"]), table["means"], tuple(table["names"]))
+    near, most = table.get("near", 0), table.get("most", 0)
+    if bool(near) != bool(most) or not 0 <= near <= most or (most and table["kind"] != "gene_set"):
+        raise TypeError(
+            f"'near' ≤ 'most' in slot '{name}', both or neither, of a gene_set, and has near = {near}, most = {most}"
+        )
+    return Slot(name, cast("Kind", table["kind"]), table["means"], tuple(table["names"]), near, most)
 
 
 def _system(table: Mapping[str, Any]) -> System:
@@ -160,19 +171,23 @@ def _check(campaign: Campaign, path: Path) -> None:
                 raise CampaignError(f"{where}: definition '{row.definition}' is neither published nor corrected")
 
 
-def lines(campaign: Campaign, grammar: Grammar) -> tuple[Line, ...]:
-    """Every row of the campaign as the grammar can say it, or with the reason why it cannot. Reads names, never labels."""
-    return tuple(_lines(campaign, grammar))
+def lines(campaign: Campaign, grammar: Grammar, sizes: Mapping[str, int]) -> tuple[Line, ...]:
+    """Every row of the campaign as the grammar can say it, or with the reason why it cannot.
+
+    ``sizes``: annotation → its genes on the explore side. Names and these numbers are all that is read of the annotations.
+    """
+    filled = {name: _filled(slot, grammar, sizes) for name, slot in campaign.slots.items()}
+    return tuple(_lines(campaign, grammar, filled))
 
 
-def _lines(campaign: Campaign, grammar: Grammar) -> Iterator[Line]:
+def _lines(campaign: Campaign, grammar: Grammar, filled: Mapping[str, tuple[str | None, str]]) -> Iterator[Line]:
     for system in campaign.systems:
         if system.refusal:
             nothing = Proposal("none", "none", "all", "all", system.title, 0.0, "either", system.published, "campaign")
             yield Line(system.id, "corrected", nothing, "no_test", f"{system.title}: {system.refusal}")
         for row in system.rows:
             slot = campaign.slots[row.slot]
-            name = _filled(slot, grammar)
+            name, note = filled[slot.name]
             proposal = Proposal(
                 test=row.test,
                 annotation=name or slot.name,
@@ -181,14 +196,32 @@ def _lines(campaign: Campaign, grammar: Grammar) -> Iterator[Line]:
                 claim=row.claim,
                 prior=row.prior,
                 direction=row.direction,
-                rationale=f"{campaign.paper}, {system.record}: {system.prediction}",
+                rationale=f"{campaign.paper}, {system.record}: {system.prediction}" + (f" ({note})" if note else ""),
                 move="replicate",
             )
-            yield Line(system.id, row.definition, proposal, *_refused(row, slot, name, grammar))
+            yield Line(system.id, row.definition, proposal, *_refused(row, slot, name, grammar), note)
 
 
-def _filled(slot: Slot, grammar: Grammar) -> str | None:
-    return next((n for n in slot.names if n in grammar.annotations and grammar.annotations[n].kind == slot.kind), None)
+def _filled(slot: Slot, grammar: Grammar, sizes: Mapping[str, int]) -> tuple[str | None, str]:
+    """Which annotation fills ``slot``, and what to say where another one stands in for a set that is too large.
+
+    The first of the slot's names that is there; of a slot with ``most`` the first that is no larger, and if there is none the
+    set whose size on the explore side is nearest to ``near``, of equally near ones the first by name. Sizes belong to genes
+    A, which any proposer may know; negative controls stand in for nothing.
+    """
+    named = [n for n in slot.names if n in grammar.annotations and grammar.annotations[n].kind == slot.kind]
+    fitting = [n for n in named if not slot.most or sizes[n] <= slot.most]
+    if fitting or not named:
+        return (fitting[0] if fitting else None), ""
+    others = (a for a in grammar.annotations.values() if a.kind == slot.kind and a.role != "negative_control")
+    near = [a.name for a in others if sizes[a.name] <= slot.most]
+    if not near:
+        return named[0], ""
+    best = min(near, key=lambda name: (abs(sizes[name] - slot.near), name))
+    return best, (
+        f"{named[0]} has {sizes[named[0]]:,} genes to explore, more than {slot.most}; of the sets here {best} with "
+        f"{sizes[best]:,} is nearest to {slot.near} and stands in"
+    )
 
 
 def _layers(said: str, n_layers: int) -> str:

@@ -77,6 +77,8 @@ def table(project: Folder = HERE, as_json: AsJson = False) -> None:
     for line in lines:
         if line.verdict in ("refused", "untestable"):
             say(f"{line.system} {line.test}: {line.reason}")
+    for note in sorted({f"{line.system}: {line.note}" for line in lines if line.note}):
+        say(note)
     say("every row is prior_known: published before this run, a replication and no discovery")
     return None
 

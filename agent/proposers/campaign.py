@@ -51,6 +51,7 @@ class CampaignProposer:
             "system": line.system,
             "definition": line.definition,
             "prior_known": True,
+            **({"stands_in": line.note} if line.note else {}),
         }
         return Said(line.proposal, NAME, source, Refusal(line.reason, line.detail) if line.reason else None)
 

@@ -12,7 +12,7 @@ from hyposcreen.agent.digest import Digest
 from hyposcreen.agent.errors import UserError
 from hyposcreen.agent.ledger.records import Proposed, Registered, Rejected, RunOpened
 from hyposcreen.agent.ledger.store import Ledger
-from hyposcreen.agent.project import open_project
+from hyposcreen.agent.project import Side, open_project
 from hyposcreen.agent.proposers.campaign import CampaignProposer, iterations_needed
 from hyposcreen.embeddings_cache.store import STORE, open_cache, write_cache
 from hyposcreen.hypotheses.campaign import CampaignError, Line, asked, list_campaigns, load_campaign, read_campaign
@@ -102,6 +102,8 @@ class TestReading:
             ('title = "Two questions"', "", "'title'"),
             ("companions = []", 'companions = []\nrefusal = "no"', "must have rows, or a refusal"),
             ('name = "own"', "name = own", "not valid TOML"),
+            ('names = ["no', 'near = 9\nnames = ["no', "'near' ≤ 'most' in slot 'markers'"),
+            ('names = ["no', 'near = 9\nmost = 8\nnames = ["no', "'near' ≤ 'most' in slot 'markers'"),
         ],
     )
     def test_a_wrong_file_is_refused_in_a_sentence(self, old: str, new: str, says: str, tmp_path: Path) -> None:
@@ -122,6 +124,35 @@ def test_lines_name_the_slot_that_is_filled_or_why_it_is_not(fresh: Any) -> None
     first, second = campaign_lines(project)
     assert (first.proposal.annotation, first.proposal.layers, first.reason) == ("b_cells", "L2", "")
     assert second.reason == "no_annotation" and "--as edges --name no_such_edges" in second.detail
+
+
+def test_a_set_that_is_too_large_gives_way_to_the_one_nearest_to_the_size_wanted_and_the_row_says_so(
+    fresh: Any, call: Any
+) -> None:
+    folder = fresh("p")
+    own(folder)
+    project = open_project(folder, load_config(folder, {"campaign": "mine"}, {}))
+    sizes = {
+        name: project.entity_size(name, Side.EXPLORE)
+        for name, a in project.annotations.items()
+        if a.kind == "gene_set" and a.role != "negative_control"
+    }
+    large = max(sizes, key=lambda n: sizes[n])
+    most = near = sizes[large] - 1
+    wanted = min((n for n in sizes if n != large), key=lambda n: (abs(sizes[n] - near), n))
+    text = OWN.replace('"b_cells"', f'"{large}"')
+    own(folder, text.replace('names = ["no_such_set"', f'near = {near}\nmost = {most}\nnames = ["no_such_set"'))
+    first, _ = campaign_lines(project)
+    assert first.proposal.annotation == wanted != large and not first.reason
+    assert f"{large} has {sizes[large]} genes to explore, more than {most}" in first.note
+    assert f"{wanted} with {sizes[wanted]} is nearest to {near}" in first.proposal.rationale
+    assert call("run", "-C", folder, "--campaign", "mine", "-q").code == 0
+    assert entries(folder, Proposed)[1].source["stands_in"] == first.note
+    assert f"S1: {first.note}" in call("campaign", "table", "-C", folder).out
+    own(folder, OWN.replace('names = ["no_such_set"', 'near = 1\nmost = 1\nnames = ["no_such_set"'))
+    assert (
+        campaign_lines(project)[0].proposal.annotation == "b_cells"
+    )  # none is small enough: it stays, and says nothing
 
 
 def test_refusals_of_the_paper_are_typed(fresh: Any) -> None:
