@@ -1,12 +1,17 @@
 """``screen annotations …``: parse, call, print. Nothing heavy is imported before a command needs it."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ...embeddings_cache.printing import remark, say, say_json, say_table
 from ..errors import Exit, UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ...hypotheses.importers.fetching import Source
 
 app = typer.Typer(
     help="Gene sets, pairs and edges: what may be tested here.", no_args_is_help=True, rich_markup_mode=None
@@ -139,6 +144,7 @@ def import_(
 @app.command()
 def fetch(
     name: Annotated[str | None, typer.Argument(help="Source to fetch; without one, those there are.")] = None,
+    list_all: Annotated[bool, typer.Option("--list", help="Only say what can be fetched, as without a name.")] = False,
     to: Annotated[Path, typer.Option(help="Folder for the file, as seen from the working folder.")] = Path("sources"),
     registry: Annotated[
         Path | None, typer.Option(help="TOML file of sources; the one that ships when not given.")
@@ -153,9 +159,8 @@ def fetch(
 
     try:
         sources = fetching.read_sources(registry or fetching.SOURCES)
-        if name is None:
-            columns = ("name", "version", "licence", "address")
-            return say_table(columns, ((s.name, s.version, s.licence, s.url) for s in sources.values()))
+        if name is None or list_all:
+            return _print_sources(sources.values(), project / to, shipped=registry is None)
         wanted = fetching.source(name, sources)
         path, new = fetching.fetch(wanted, project / to, progress=None if quiet else Transfer())
     except AnnotationError as error:
@@ -164,6 +169,24 @@ def fetch(
     said = f"screen annotations import {path} {wanted.how}" if wanted.how else "give it with --aliases"
     remark(f"next: {said}")
     return None
+
+
+def _print_sources(sources: "Iterable[Source]", folder: Path, *, shipped: bool) -> None:
+    from ...hypotheses.importers.fetching import RECORD, checksum_note
+
+    found = [(s.name, s.version, s.licence, checksum_note(s, folder), s.url) for s in sources]
+    say_table(("name", "version", "licence", "sha256", "address"), found)
+    say("")
+    if any(row[3] == "none yet" for row in found):
+        say(
+            "none yet: no checksum is known. The first fetch takes what the address gives and records its sha256 in "
+            f"{folder / RECORD};"
+        )
+        say("every later fetch of this project is held to it. Compare the first file with what its makers describe.")
+    say(
+        "The addresses that ship were written down and never tried: an address that fails may have moved; --registry FILE."
+    )
+    say("The licence of a file is its makers'; read it there before you pass the file on.")
 
 
 def _print_record(facts: dict[str, Any]) -> None:

@@ -46,6 +46,14 @@ class Source:
         return Path(urlsplit(self.url).path).name
 
 
+def checksum_note(wanted: Source, folder: Path) -> str:
+    """What the bytes of ``wanted`` are held to, in words: a published sha256, the one recorded in ``folder``, or none yet."""
+    if wanted.sha256:
+        return f"published {wanted.sha256[:12]}"
+    seen = _seen(folder).get(wanted.url, {}).get("sha256", "")
+    return f"first fetch {seen[:12]}" if seen else "none yet"
+
+
 def read_sources(path: Path = SOURCES) -> dict[str, Source]:
     """Every source of a registry file, by name."""
     try:

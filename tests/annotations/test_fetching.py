@@ -90,6 +90,17 @@ def test_a_cut_fetch_goes_on_where_it_was(server: Server, tmp_path: Path) -> Non
     assert server.asked == [None, f"bytes={half}-", f"bytes={half + (len(BODY) - half) // 2}-"]
 
 
+def test_a_fetch_that_gave_up_is_taken_up_by_the_next_one(server: Server, tmp_path: Path) -> None:
+    server.cuts = 100
+    with pytest.raises(AnnotationError, match="goes on after"):
+        fetch(wanted(server), tmp_path, pause=0)
+    part = (tmp_path / "table.tsv.part").stat().st_size
+    server.cuts, server.asked = 0, []
+    path, new = fetch(wanted(server), tmp_path, pause=0)
+    assert new and path.read_bytes() == BODY and 0 < part < len(BODY)
+    assert server.asked == [f"bytes={part}-"]
+
+
 def test_a_part_of_another_version_is_not_continued(server: Server, tmp_path: Path) -> None:
     server.cuts = 100
     with pytest.raises(AnnotationError, match="goes on after"):
@@ -142,5 +153,18 @@ def test_the_command_fetches_and_says_what_comes_next(
     said = capsys.readouterr()
     assert "fetched: own, version 2, licence CC0-1.0" in said.out
     assert f"screen annotations import {tmp_path / 'sources' / 'table.tsv'} --as edges --name own" in said.err
-    main(["annotations", "fetch"])
-    assert "stringdb-downloads" in capsys.readouterr().out
+    main(["annotations", "fetch", *arguments[3:-1]])
+    listed = capsys.readouterr().out
+    assert f"first fetch {hashlib.sha256(BODY).hexdigest()[:12]}" in listed and "none yet" not in listed
+
+
+def test_what_can_be_fetched_is_listed_with_licence_and_what_it_is_held_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["annotations", "fetch", "--list", "-C", str(tmp_path)])
+    said = capsys.readouterr().out
+    for found in read_sources().values():
+        (line,) = (x for x in said.splitlines() if x.startswith(f"{found.name} "))
+        assert found.licence in line and found.url in line and "none yet" in line
+    assert "never tried" in said and str(tmp_path / "sources" / RECORD) in said
+    assert not (tmp_path / "sources").exists()
