@@ -183,9 +183,8 @@ def _print_sources(sources: "Iterable[Source]", folder: Path, *, shipped: bool) 
             f"{folder / RECORD};"
         )
         say("every later fetch of this project is held to it. Compare the first file with what its makers describe.")
-    say(
-        "The addresses that ship were written down and never tried: an address that fails may have moved; --registry FILE."
-    )
+    if shipped:
+        say("The addresses that ship were written down and never tried; where one fails it has moved: --registry FILE.")
     say("The licence of a file is its makers'; read it there before you pass the file on.")
 
 
