@@ -83,7 +83,9 @@ def run(
     base_url: Annotated[str | None, typer.Option(help="Of openai: address of a compatible server.")] = None,
     allow_code: Annotated[
         bool | None,
-        typer.Option("--allow-code/--no-allow-code", help="Of openai: the model may write statistics, confined and blinded."),
+        typer.Option(
+            "--allow-code/--no-allow-code", help="Of openai: the model may write statistics, confined and blinded."
+        ),
     ] = None,
     recording: Annotated[str | None, typer.Option(help="Of recorded: folder of the run to read answers from.")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Tokens the run may spend; 0 = no limit.")] = None,
@@ -98,7 +100,9 @@ def run(
     ] = None,
     alpha: Annotated[float | None, typer.Option(help="P(any false confirmation) of the run.")] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes; 0 = one a core.")] = None,
-    sandbox: Annotated[str | None, typer.Option(help="Boundary of workers: auto, landlock, sealed or none.")] = None,
+    sandbox: Annotated[
+        str | None, typer.Option(help="Boundary of workers: auto, namespaces, landlock, sealed or none.")
+    ] = None,
     control: Annotated[
         str | None,
         typer.Option(help="random-init: ask the same rows of the untrained twin of the cache, beside this run."),

@@ -1,6 +1,6 @@
 """The figures of the sandbox on this machine: attacks contained, latency, kills, memory, start-up.
 
-``python benchmarks/sandbox.py [--user UID] [--backends landlock,sealed,none] [--only NAME,...]``. Needs no network. The same
+``python benchmarks/sandbox.py [--user UID] [--backends NAME,...] [--only NAME,...] [--skip-attacks]``. Needs no network. The same
 attacks without a boundary (``none``) are the control: they must get through where they can.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hyposcreen.agent.sandbox.backends import BACKENDS
+from hyposcreen.agent.sandbox.backends import CONFINING
 from hyposcreen.agent.sandbox.statistics import Bounds, StatisticSandbox
 
 _SPEC = importlib.util.spec_from_file_location("corpus", Path(__file__).parents[1] / "tests" / "sandbox" / "corpus.py")
@@ -29,7 +29,7 @@ CONTROL = "def statistic(emb, labels): return float(emb[labels == 1].sum() + lab
 def main() -> None:
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--user", type=int)
-    arguments.add_argument("--backends", default="landlock,sealed,none")
+    arguments.add_argument("--backends", default="namespaces,landlock,sealed,none")
     arguments.add_argument("--only", default="")
     arguments.add_argument("--skip-attacks", action="store_true")
     chosen = arguments.parse_args()
@@ -37,7 +37,7 @@ def main() -> None:
     wanted = {name for name in chosen.only.split(",") if name}
     attacks = [a for a in corpus.own_attacks() + corpus.shared_attacks() if not wanted or a.name in wanted]
     for name in chosen.backends.split(","):
-        sandbox = StatisticSandbox(BACKENDS[name], chosen.user)
+        sandbox = StatisticSandbox(CONFINING[name], chosen.user)
         try:
             control(sandbox)
             if sandbox.backend.name == "none" and (os.getuid() if chosen.user is None else chosen.user) == 0:

@@ -21,7 +21,7 @@ def try_(
     annotation: Annotated[str | None, typer.Option(help="Then on genes A, with the labels of this gene set.")] = None,
     layer: Annotated[int | None, typer.Option(help="Layer of the cache; the last where not given.")] = None,
     permutations: Annotated[int, typer.Option(min=19, max=100_000, help="Null labellings.")] = 499,
-    sandbox: Annotated[str, typer.Option(help="Boundary: auto, landlock or sealed.")] = "auto",
+    sandbox: Annotated[str, typer.Option(help="Boundary: auto, namespaces, landlock or sealed.")] = "auto",
     project: Annotated[Path, typer.Option("--project", "-C", help="Working folder.")] = Path(),
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

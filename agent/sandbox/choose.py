@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import Exit, UserError
-from .backends import BACKENDS
-from .backends.base import Backend
+from .backends import BACKENDS, CONFINING
+from .backends.base import Confining
 from .base import Sandbox
 from .confined import ConfinedSandbox
 from .nursery import Nursery
@@ -63,11 +63,12 @@ def workers(wanted: str = AUTO, threads: int = 1) -> Workers:
         raise UserError(
             f"sandbox '{name}' {found[name].in_words}; use --sandbox auto, or --sandbox none to run library tests without"
         )
-    nursery = Nursery("everything" if BACKENDS[name].preload else "usual")
-    return Workers(name, "", lambda: ConfinedSandbox(BACKENDS[name], nursery, threads), nursery.close)
+    backend = CONFINING[name]
+    nursery = Nursery("everything" if backend.preload else "usual", backend=name)
+    return Workers(name, "", lambda: ConfinedSandbox(backend, nursery, threads), nursery.close)
 
 
-def for_foreign_code(wanted: str = AUTO) -> Backend:
+def for_foreign_code(wanted: str = AUTO) -> Confining:
     """The boundary for code that nobody vouches for. Raises :class:`UserError`, with the mend, where none holds."""
     if wanted in BACKENDS and not BACKENDS[wanted].holds_code:
         raise UserError(f"sandbox '{wanted}' holds no code that nobody vouches for; use --sandbox auto", Exit.USAGE)
@@ -81,7 +82,7 @@ def for_foreign_code(wanted: str = AUTO) -> Backend:
             f"code that nobody vouches for is not run here: {why}. Linux with seccomp is enough, also inside most containers; "
             "`screen doctor` says what holds"
         )
-    return BACKENDS[name]
+    return CONFINING[name]
 
 
 def strongest(found: dict[str, Finding]) -> str | None:
@@ -94,7 +95,7 @@ def findings(fresh: bool = False) -> dict[str, Finding]:
     path = _kept_at()
     found = {} if fresh else _read(path)
     if not found:
-        found = examine()
+        found = examine([name for name, backend in BACKENDS.items() if backend.chosen])
         _write(path, found)
     return found
 

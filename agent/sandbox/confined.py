@@ -8,10 +8,10 @@ from contextlib import suppress
 from typing import IO, Any
 
 from ..errors import Exit, UserError
-from .backends.base import Backend
+from .backends.base import Confining
 from .base import Job, Limits, Outcome
 from .frames import read_frame, write_frame
-from .nursery import Infant, Nursery
+from .nursery import Infant, Nursery, SurroundError
 from .one_worker import OneWorker
 from .process import crashed, ended, outcome_of, tail_of
 
@@ -29,7 +29,7 @@ class ConfinedSandbox(OneWorker):
     sandbox closes.
     """
 
-    def __init__(self, backend: Backend, nursery: Nursery, threads: int = 1) -> None:
+    def __init__(self, backend: Confining, nursery: Nursery, threads: int = 1) -> None:
         super().__init__()
         self.confines = f"{backend.name}: {backend.confines}"
         self._backend = backend
@@ -71,18 +71,24 @@ class ConfinedSandbox(OneWorker):
         self._release()
         clashing = {path for path, _ in wanted}
         caches = wanted | {(path, digest) for path, digest in known if path not in clashing}
-        worker = self._worker = _Worker(self._backend, self._nursery, caches, limits.memory_bytes, self._threads)
+        try:
+            worker = self._worker = _Worker(self._backend, self._nursery, caches, limits.memory_bytes, self._threads)
+        except SurroundError as error:
+            raise self._refused(str(error)) from None
         said, _ = read_frame(worker.replies, time.monotonic() + _OPEN_SECONDS)
         if said["kind"] == "ready":
             return worker, None
         self._release()
         if said["kind"] == "refused":
-            raise RefusedError(
-                f"the boundary '{self._backend.name}' does not hold any more ({said['detail']}); nothing was read or tested "
-                "without it. `screen doctor` looks again, and running again goes on with what holds then",
-                Exit.FAILURE,
-            )
+            raise self._refused(said["detail"])
         return worker, said
+
+    def _refused(self, why: str) -> RefusedError:
+        return RefusedError(
+            f"the boundary '{self._backend.name}' does not hold any more ({why}); nothing was read or tested without it. "
+            "`screen doctor` looks again, and running again goes on with what holds then",
+            Exit.FAILURE,
+        )
 
     def _kill(self) -> None:
         worker = self._worker
@@ -107,7 +113,7 @@ class _Worker:
     """A worker and its streams."""
 
     def __init__(
-        self, backend: Backend, nursery: Nursery, caches: set[tuple[str, str]], memory_bytes: int, threads: int
+        self, backend: Confining, nursery: Nursery, caches: set[tuple[str, str]], memory_bytes: int, threads: int
     ) -> None:
         self.caches = caches
         self.memory_bytes = memory_bytes

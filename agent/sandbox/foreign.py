@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .backends import BACKENDS
+from .backends import CONFINING
 from .backends.base import Wish
 from .job_memory import HEAD, READY, READY_AT, VALUES_AT
 from .linux import lockdown
@@ -47,7 +47,7 @@ def statistic(request: dict[str, Any], files: Sequence[int]) -> int:
     try:
         wish = Wish(request["memory_bytes"], request["cpu_seconds"], package=False)
         lockdown.close_all_but((0, 1, 2))  # also the copies that the maps hold
-        BACKENDS[request["backend"]].confine(wish)
+        CONFINING[request["backend"]].confine(wish)
     except OSError:
         traceback.print_exc()
         return REFUSED

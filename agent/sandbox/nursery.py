@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,8 @@ from .process import tail_of, worker_environment
 _START_SECONDS = 120.0
 _BURY_SECONDS = 10.0
 _KEEP_SECONDS = 30.0
+_CREDENTIALS = struct.Struct("=3i")
+_REFUSED = b"refused "
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,14 @@ class Infant:
 
     def __init__(self, line: socket.socket) -> None:
         self._line = line
-        self.pid = int(self._heard(_START_SECONDS)["pid"])
         self._end: End | None = None
+        line.settimeout(_START_SECONDS)
+        first, self.pid = _said_by(line)
+        if not first:
+            raise EOFError
+        if "status" in (said := json.loads(first)):  # it was ended before it could speak
+            self._end = End(said["status"], said["cpu"], said["peak"])
+            line.close()
 
     def fileno(self) -> int:
         """Readable when the worker has ended."""
@@ -83,13 +92,36 @@ class Infant:
         return said
 
 
+class SurroundError(OSError):
+    """The kernel did not take what a backend puts around the zygote: nothing was loaded."""
+
+
+def _said_by(line: socket.socket) -> tuple[bytes, int]:
+    """A message, and the number of the process that sent it, as it is known here."""
+    message, facts, _, _ = line.recvmsg(4096, socket.CMSG_SPACE(_CREDENTIALS.size))
+    for level, kind, data in facts:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
+            return message, int(_CREDENTIALS.unpack(data)[0])
+    return message, 0
+
+
+def _pair() -> tuple[socket.socket, socket.socket]:
+    """Two ends of a line; this one hears from the kernel who speaks."""
+    mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    mine.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+    return mine, theirs
+
+
 class Nursery:
     """One zygote, started on first use and again after its death. Safe for threads."""
 
-    def __init__(self, loads: str = "usual", user: int | None = None) -> None:
+    def __init__(self, loads: str = "usual", user: int | None = None, backend: str = "none") -> None:
         """``loads``: ``usual``; ``everything`` a library test may need, for workers that can open no file; ``foreign``: only
-        what foreign code may use. ``user``: as whom, where this process may choose."""
+        what foreign code may use; ``probes``: only the self-test. ``user``: as whom, where this process may choose.
+        ``backend``: whose workers it makes, for what goes around the zygote itself."""
         self._loads = loads
+        self._backend = backend
+        self._pid = 0
         self._user = user
         self._process: subprocess.Popen[bytes] | None = None
         self._orders: socket.socket | None = None
@@ -99,11 +131,11 @@ class Nursery:
     @property
     def pid(self) -> int | None:
         """Process id of the zygote, if one runs."""
-        return None if self._process is None else self._process.pid
+        return self._pid or None
 
     def spawn(self, request: Mapping[str, Any], files: Sequence[int]) -> Infant:
         """A new worker with ``files``: its input, its log, and what its role asks for. ``OSError`` if none starts."""
-        mine, line = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        mine, line = _pair()
         try:
             with self._lock:
                 orders = self._ready()
@@ -142,7 +174,7 @@ class Nursery:
         return self._orders
 
     def _start(self) -> None:
-        mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        mine, theirs = _pair()
         identity: dict[str, Any] = {}
         if self._user is not None:
             identity = {"user": self._user, "group": self._user, "extra_groups": []}
@@ -156,6 +188,7 @@ class Nursery:
                     "hyposcreen.agent.sandbox.zygote",
                     str(theirs.fileno()),
                     self._loads,
+                    self._backend,
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -169,12 +202,14 @@ class Nursery:
             theirs.close()
             mine.settimeout(_START_SECONDS)
             try:
-                ready = mine.recv(16)
+                said, self._pid = _said_by(mine)
             except OSError:
-                ready = b""
-            if not ready:
+                said = b""
+            if said != b"ready":
                 mine.close()
                 self._stop()
+                if said.startswith(_REFUSED):
+                    raise SurroundError(said.removeprefix(_REFUSED).decode())
                 raise OSError(f"no process for workers starts: {tail_of(log)}")
         mine.settimeout(None)
         self._orders = mine
@@ -190,4 +225,4 @@ class Nursery:
             if self._process.poll() is None:
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
-            self._process = None
+            self._process, self._pid = None, 0

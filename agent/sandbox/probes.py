@@ -6,9 +6,14 @@ import mmap
 import os
 import socket
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from .backends import CONFINING
+from .backends.base import Wish
+from .frames import answer
+from .zygote import Role
 
 _VSOCK = getattr(socket, "AF_VSOCK", 40)
 _MUCH = 1 << 30
@@ -25,6 +30,7 @@ def run_probes(targets: Mapping[str, Any]) -> dict[str, str]:
     address = ("127.0.0.1", int(targets["port"]))
     tries: dict[str, Callable[[], Any]] = {
         "read a file": secret.read_bytes,
+        "see that a path exists": secret.lstat,
         "list a folder": lambda: list(folder.iterdir()),
         "write a file": lambda: (folder / "written").write_text("x"),
         "remove a file": (folder / "remove").unlink,
@@ -33,7 +39,7 @@ def run_probes(targets: Mapping[str, Any]) -> dict[str, str]:
         "open a local socket": lambda: socket.socket(socket.AF_UNIX).close(),
         "open a socket to the host": lambda: socket.socket(_VSOCK, socket.SOCK_STREAM).close(),
         "start a process": _fork,
-        "run a program": lambda: subprocess.run(["/bin/true"], check=True),
+        "run a program": lambda: subprocess.run(["/bin/sh", "-c", ":"], check=True),
         "signal another process": lambda: os.kill(pid, 0),
         "read another's memory": lambda: Path(f"/proc/{pid}/mem").open("rb").close(),
         "make a namespace": _unshare,
@@ -62,6 +68,8 @@ def _fork() -> None:
 def _unshare() -> None:
     """A new set of host and domain names: of all namespaces the one that changes nothing."""
     libc = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(libc, "unshare"):
+        raise OSError("there are no namespaces")
     if libc.unshare(0x04000000) != 0:
         raise OSError(ctypes.get_errno(), "unshare")
 
@@ -71,3 +79,18 @@ def _raise_limit() -> None:
 
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def probe(request: dict[str, Any], files: Sequence[int]) -> int:
+    """The role of a worker of the self-test: confine, try what must not succeed, and say what happened."""
+    with os.fdopen(files[0], "wb") as replies:
+        try:
+            CONFINING[request["backend"]].confine(Wish(request["memory_bytes"], package=False, kill=False))
+        except OSError as error:
+            answer(replies, {"kind": "refused", "detail": str(error)})
+            return 1
+        answer(replies, {"kind": "ready", "found": run_probes(request["targets"])})
+    return 0
+
+
+ROLES: dict[str, Role] = {"probe": probe}

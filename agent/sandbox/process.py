@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import IO, Any
 
@@ -20,6 +20,8 @@ from .base import Job, Limits, Outcome, OutcomeKind
 from .frames import read_frame, write_frame
 from .one_worker import OneWorker
 
+ARGUMENTS = ("-s", "-P", "-m", "hyposcreen.agent.sandbox.worker")
+"""What a Python is to be told to be a worker, but for its last word: whose end is also its own."""
 _TAIL = 2000
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 _PASSED_ON = ("HYPOSCREEN_NO_NUMBA", "NUMBA_CACHE_DIR", "NUMBA_CPU_NAME", "LD_LIBRARY_PATH", "SYSTEMROOT")
@@ -29,7 +31,9 @@ _PASSED_ON = ("HYPOSCREEN_NO_NUMBA", "NUMBA_CACHE_DIR", "NUMBA_CPU_NAME", "LD_LI
 class ProcessSandbox(OneWorker):
     """One worker process; see :class:`~.one_worker.OneWorker`."""
 
-    confines = "none: separate process; wall-clock and memory limits; constructed environment; no kernel confinement"
+    confines: str = (
+        "none: separate process; wall-clock and memory limits; constructed environment; no kernel confinement"
+    )
 
     def __init__(self, threads: int = 1) -> None:
         super().__init__()
@@ -44,13 +48,9 @@ class ProcessSandbox(OneWorker):
 
     def _run(self, job: Job, limits: Limits) -> Outcome:
         started = time.monotonic()
-        process = self._start()
-        assert process.stdin is not None and process.stdout is not None
-        deadline = started + limits.wall_seconds
         try:
             request = {"job": job.to_json(), "memory_bytes": limits.memory_bytes}
-            write_frame(process.stdin.fileno(), request, deadline)
-            reply, payload = read_frame(process.stdout.fileno(), deadline)
+            reply, payload = self._ask(request, started + limits.wall_seconds)
         except TimeoutError:
             self.close()
             return ended("timeout", started, f"no answer within {limits.wall_seconds:g} s")
@@ -59,6 +59,18 @@ class ProcessSandbox(OneWorker):
         if reply["kind"] == "memory":
             self.close()  # what is left of its heap is not worth trusting
         return outcome_of(reply, payload, started)
+
+    def _ask(self, request: Mapping[str, Any], deadline: float) -> tuple[dict[str, Any], bytes]:
+        """One frame to the worker and one back, starting it where there is none. ``TimeoutError``, ``EOFError``, or
+        ``BrokenPipeError`` where it is gone."""
+        process = self._start()
+        assert process.stdin is not None and process.stdout is not None
+        write_frame(process.stdin.fileno(), request, deadline)
+        return read_frame(process.stdout.fileno(), deadline)
+
+    def _command(self) -> Sequence[str]:
+        """What starts the worker."""
+        return [sys.executable, *ARGUMENTS, str(os.getpid())]
 
     def _kill(self) -> None:
         process = self._process
@@ -81,7 +93,7 @@ class ProcessSandbox(OneWorker):
             self.close()
             self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the worker
             self._process = subprocess.Popen(
-                [sys.executable, "-s", "-P", "-m", "hyposcreen.agent.sandbox.worker", str(os.getpid())],
+                self._command(),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._log,

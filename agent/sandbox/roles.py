@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from . import kernels
-from .backends import BACKENDS
+from .backends import CONFINING
 from .backends.base import Wish
 from .frames import answer
-from .probes import run_probes
 from .worker import Bench, serve
 from .zygote import Role
 
@@ -64,7 +63,7 @@ def jobs(request: dict[str, Any], files: Sequence[int]) -> int:
             threads = request.get("threads", 1)
             pools = _pools() if threads > 1 else None
             try:
-                BACKENDS[request["backend"]].confine(wish_of(request, package=True))
+                CONFINING[request["backend"]].confine(wish_of(request, package=True))
             except OSError as error:
                 answer(replies, {"kind": "refused", "detail": str(error)})
                 return 1
@@ -82,23 +81,10 @@ def keep_kernels(request: dict[str, Any], files: Sequence[int]) -> int:  # noqa:
     return 0
 
 
-def probe(request: dict[str, Any], files: Sequence[int]) -> int:
-    """The self-test: try what must not succeed, and say what happened."""
-    with os.fdopen(files[0], "wb") as replies:
-        try:
-            wish = Wish(request["memory_bytes"], package=False, kill=False)
-            BACKENDS[request["backend"]].confine(wish)
-        except OSError as error:
-            answer(replies, {"kind": "refused", "detail": str(error)})
-            return 1
-        answer(replies, {"kind": "ready", "found": run_probes(request["targets"])})
-    return 0
-
-
 def _pools() -> Any:
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()
 
 
-ROLES: dict[str, Role] = {"jobs": jobs, "keep_kernels": keep_kernels, "probe": probe}
+ROLES: dict[str, Role] = {"jobs": jobs, "keep_kernels": keep_kernels}

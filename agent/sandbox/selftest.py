@@ -13,13 +13,13 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .backends import BACKENDS
+from .backends import BACKENDS, CONFINING
 from .frames import read_frame
 from .nursery import Nursery
 from .process import tail_of
@@ -27,6 +27,7 @@ from .process import tail_of
 _MEMORY = 256 << 20
 _UNLIMITED = 1 << 44
 _SECONDS = 30.0
+_SYSTEMS = {"linux": "Linux", "darwin": "macOS"}
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Finding:
 
     backend: str
     holds: bool
-    """Every probe was refused."""
+    """Every probe was refused, but those that the backend lets by design."""
     closed: tuple[str, ...]
     """Probes that were refused inside and succeed without the boundary."""
     open: tuple[str, ...]
@@ -56,34 +57,53 @@ class Finding:
         return f"closed: {', '.join(self.closed)}{known}{rest}"
 
 
-def examine() -> dict[str, Finding]:
-    """Backend → finding, for every backend but ``none``. Takes about three seconds."""
-    if sys.platform != "linux":
-        return {name: _refused(name, "it needs Linux") for name in BACKENDS if name != "none"}
-    nursery = Nursery()
+def examine(names: Iterable[str]) -> dict[str, Finding]:
+    """Backend → finding, in the order of ``names``. Takes about a second."""
+    fitting = [name for name in names if BACKENDS[name].system in ("", sys.platform)]
+    found = {
+        name: _refused(name, f"it needs {_SYSTEMS[BACKENDS[name].system]}") for name in names if name not in fitting
+    }
+    if any(name in CONFINING for name in fitting):
+        found |= _confining([name for name in fitting if name in CONFINING])
+    return {name: found[name] for name in names}
+
+
+def _confining(names: Iterable[str]) -> dict[str, Finding]:
+    nursery = Nursery("probes")
     try:
         free, _, _ = _probe(nursery, "none")
-        return {name: _finding(nursery, name, free) for name in BACKENDS if name != "none"}
+        return {name: _finding(nursery, name, free) for name in names}
     except OSError as error:
-        return {name: _refused(name, f"no worker starts ({error})") for name in BACKENDS if name != "none"}
+        return {name: _refused(name, f"no worker starts ({error})") for name in names}
     finally:
         nursery.close()
 
 
-def _finding(nursery: Nursery, name: str, free: Mapping[str, str]) -> Finding:
+def _finding(shared: Nursery, name: str, free: Mapping[str, str]) -> Finding:
     started = time.monotonic()
-    found, reason, seen = _probe(nursery, name)
-    if not found:
-        return _refused(name, reason)
+    nursery = shared if CONFINING[name].surround is None else Nursery("probes", backend=name)
+    try:
+        found, reason, seen = _probe(nursery, name)
+    except OSError as error:
+        return _refused(name, str(error))
+    finally:
+        if nursery is not shared:
+            nursery.close()
+    return _judged(name, found, seen, free, started) if found else _refused(name, reason)
+
+
+def _judged(name: str, found: Mapping[str, str], seen: set[str], free: Mapping[str, str], started: float) -> Finding:
+    """``found``: what the probes said; ``seen``: what was seen of them from outside; ``free``: what they say without it."""
     came_through = {probe for probe, how in found.items() if how == "open"} | seen
+    too_much = sorted(came_through - BACKENDS[name].lets)
     shown = {probe for probe, how in free.items() if how == "open"}
     return Finding(
         backend=name,
-        holds=not came_through,
+        holds=not too_much,
         closed=tuple(p for p in found if p not in came_through and p in shown),
         open=tuple(p for p in found if p in came_through),
         not_shown=tuple(p for p in found if p not in came_through and p not in shown),
-        reason=f"a worker behind it could still {', '.join(sorted(came_through))}" if came_through else "",
+        reason=f"a worker behind it could still {', '.join(too_much)}" if too_much else "",
         seconds=time.monotonic() - started,
     )
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import foreign
-from .backends.base import Backend
+from .backends.base import Confining
 from .job_memory import ALIGN, HEAD, READY, READY_AT, UNWRITTEN, VALUES_AT, aligned
 from .nursery import End, Infant, Nursery
 
@@ -71,9 +71,9 @@ class Run:
 class StatisticSandbox:
     """Runs foreign statistics, each in a worker of its own behind ``backend``."""
 
-    def __init__(self, backend: Backend, user: int | None = None) -> None:
+    def __init__(self, backend: Confining, user: int | None = None) -> None:
         self.backend = backend
-        self._nursery = Nursery("foreign", user)
+        self._nursery = Nursery("foreign", user, backend.name)
 
     @property
     def pid(self) -> int | None:

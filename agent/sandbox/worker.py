@@ -7,6 +7,7 @@ little-endian uint64 lengths (JSON, payload) and the two byte strings. Started b
 import json
 import os
 import resource
+import select
 import sys
 import threading
 import time
@@ -195,6 +196,9 @@ def serve(bench: Bench, requests: BinaryIO, replies: BinaryIO, compiled: Sequenc
         request = json.loads(requests.read(length))
         if "memory_bytes" in request:
             limit_memory(request["memory_bytes"])
+        if "job" not in request:
+            send(replies, {"kind": "ok", "value": _about(request)})
+            continue
         try:
             value, vectors = bench.answer(request["job"])
             reply = {"kind": "ok", "value": value, "vectors": {k: len(v) for k, v in vectors.items()}}
@@ -204,6 +208,18 @@ def serve(bench: Bench, requests: BinaryIO, replies: BinaryIO, compiled: Sequenc
             reply, vectors = {"kind": "error", "detail": f"{type(error).__name__}: {error}"}, {}
         reply["compiled"], told = list(compiled[told:]), len(compiled)
         send(replies, reply, b"".join(np.ascontiguousarray(v, dtype="<f8").tobytes() for v in vectors.values()))
+
+
+def _about(request: Mapping[str, Any]) -> dict[str, Any]:
+    """What a worker that a program started is asked before its first job: who it is, or what it can do."""
+    if "probe" in request:
+        from .probes import run_probes
+
+        return dict(run_probes(request["probe"]))
+    from ..fingerprint import environment
+
+    _, found = environment({}, request["threads"])
+    return {"code": found.code, "packages": dict(found.packages), "numerics": dict(found.numerics)}
 
 
 def limit_memory(extra_bytes: int) -> None:
@@ -226,9 +242,24 @@ def die_with(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def die_with_input() -> None:
+    """End this process soon after nobody can write to its input any more, for a worker that cannot see its parent."""
+
+    def watch() -> None:
+        line = select.poll()
+        line.register(0, 0)  # a hang-up is always told
+        line.poll()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def main() -> None:
-    """Entry point: ``python -m hyposcreen.agent.sandbox.worker PARENT_PID``."""
-    die_with(int(sys.argv[1]))
+    """Entry point: ``python -m hyposcreen.agent.sandbox.worker PARENT_PID``, or ``-`` where the parent cannot be seen."""
+    if sys.argv[1] == "-":
+        die_with_input()
+    else:
+        die_with(int(sys.argv[1]))
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # a stray print must not look like a frame
     serve(Bench(), sys.stdin.buffer, replies)

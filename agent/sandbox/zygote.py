@@ -16,6 +16,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
+from .backends import CONFINING
+
 REQUEST_BYTES = 1 << 16
 MOST_FILES = 16
 _FIRST = 3
@@ -60,15 +62,14 @@ class Zygote:
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
-            self._become(request, files[1:], parent)
+            self._become(request, line, files[1:], parent)
         for file in files[1:]:
             os.close(file)
         line.setblocking(False)
         self._workers[pid] = line
         self._waiting.register(line, selectors.EVENT_READ, lambda _line, pid=pid: self._kill(pid))
-        self._tell(line, {"pid": pid})
 
-    def _become(self, request: dict[str, Any], files: Sequence[int], parent: int) -> None:
+    def _become(self, request: dict[str, Any], line: socket.socket, files: Sequence[int], parent: int) -> None:
         """In the child: files in their places, then the role. Never returns."""
         status = 1
         try:
@@ -76,6 +77,7 @@ class Zygote:
             for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, signal.SIG_DFL)
             os.setsid()
+            self._tell(line, {"born": True})  # the kernel adds who says so, by the number the loop knows it by
             places = _in_places(files)
             if sys.platform == "linux":
                 from .linux import lockdown
@@ -136,17 +138,31 @@ def _in_places(files: Sequence[int]) -> tuple[int, ...]:
 
 
 def main() -> None:
-    """Entry point: ``python -m hyposcreen.agent.sandbox.zygote FD usual|everything|foreign``."""
+    """Entry point: ``python -m hyposcreen.agent.sandbox.zygote FD usual|everything|foreign|probes BACKEND``."""
     orders = socket.socket(fileno=int(sys.argv[1]))
-    roles = _foreign() if sys.argv[2] == "foreign" else _library(everything=sys.argv[2] == "everything")
+    surround = CONFINING[sys.argv[3]].surround
+    if surround is not None:
+        try:
+            surround()
+        except OSError as error:
+            orders.send(f"refused {error}".encode())
+            return
+    roles = _LOADS[sys.argv[2]]()
     orders.send(b"ready")
     Zygote(orders, roles).serve()
 
 
-def _library(everything: bool) -> dict[str, Role]:
+def _usual() -> dict[str, Role]:
     from .roles import ROLES, preload
 
-    preload(everything)
+    preload(everything=False)
+    return ROLES
+
+
+def _everything() -> dict[str, Role]:
+    from .roles import ROLES, preload
+
+    preload(everything=True)
     return ROLES
 
 
@@ -156,6 +172,16 @@ def _foreign() -> dict[str, Role]:
 
     preload()
     return ROLES
+
+
+def _probes() -> dict[str, Role]:
+    """The self-test needs no library at all."""
+    from .probes import ROLES
+
+    return ROLES
+
+
+_LOADS = {"usual": _usual, "everything": _everything, "foreign": _foreign, "probes": _probes}
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from hyposcreen.agent.executors.base import RETRY_FACTOR
 from hyposcreen.agent.executors.pool import SandboxPool
 from hyposcreen.agent.ledger import records as rec
 from hyposcreen.agent.project import Side
+from hyposcreen.agent.sandbox.backends import CONFINING
 from hyposcreen.agent.sandbox.base import Job, Limits, Outcome
 from hyposcreen.agent.sandbox.choose import Workers, findings
 from hyposcreen.agent.sandbox.choose import workers as make_workers
@@ -29,7 +30,7 @@ LONG = 20_000_000
 needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="reads /proc")
 
 
-@pytest.fixture(scope="module", params=["none", "landlock", "sealed"])
+@pytest.fixture(scope="module", params=list(CONFINING))
 def workers(request: Any) -> Iterator[Workers]:
     """Workers behind each boundary that holds here."""
     if request.param != "none":

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hyposcreen.agent.sandbox.backends import BACKENDS
+from hyposcreen.agent.sandbox.backends import CONFINING
 from hyposcreen.agent.sandbox.choose import findings
 from hyposcreen.agent.sandbox.statistics import StatisticSandbox
 
@@ -36,7 +36,7 @@ def project(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session", params=[name for name, b in BACKENDS.items() if b.holds_code])
+@pytest.fixture(scope="session", params=[name for name, b in CONFINING.items() if b.holds_code])
 def boundary(request: Any) -> str:
     """Name of a backend, if the self-test has seen it hold here; else the test is skipped with what it found."""
     finding = findings()[request.param]
@@ -48,6 +48,6 @@ def boundary(request: Any) -> str:
 
 @pytest.fixture(scope="session")
 def sandbox(boundary: str) -> Iterator[StatisticSandbox]:
-    one = StatisticSandbox(BACKENDS[boundary])
+    one = StatisticSandbox(CONFINING[boundary])
     yield one
     one.close()

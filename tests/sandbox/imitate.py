@@ -18,6 +18,9 @@ CONTAINER = (
 MACHINES = {
     "no_landlock": dict.fromkeys(LANDLOCK, errno.ENOSYS),
     "landlock_off": dict.fromkeys(LANDLOCK, errno.EOPNOTSUPP),
+    "no_user_namespaces": {"unshare": errno.EPERM},
+    "no_mounts": {"mount": errno.EACCES},  # a user namespace, but no rights in it, as on Ubuntu 24.04
+    "old_kernel": dict.fromkeys((*LANDLOCK, "open_tree", "mount_setattr"), errno.ENOSYS),
     "container": dict.fromkeys(CONTAINER, errno.EPERM) | {"clone3": errno.ENOSYS},
     "no_seccomp": dict.fromkeys(("seccomp", *LANDLOCK), errno.ENOSYS),
 }

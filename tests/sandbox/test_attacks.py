@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hyposcreen.agent.sandbox.backends import BACKENDS
+from hyposcreen.agent.sandbox.backends import CONFINING
 from hyposcreen.agent.sandbox.statistics import Bounds, StatisticSandbox
 
 FAST = {
@@ -58,7 +58,7 @@ def test_the_other_half_leaves_no_evidence(corpus: Any, scene: Any, sandbox: Sta
 @pytest.mark.skipif(sys.platform != "linux", reason="workers for foreign code are Linux only so far")
 def test_without_a_boundary_attacks_do_get_through(corpus: Any, scene: Any) -> None:
     """The control: an instrument that shows nothing without a boundary would show nothing with one."""
-    open_ = StatisticSandbox(BACKENDS["none"])
+    open_ = StatisticSandbox(CONFINING["none"])
     named = ("ledger_by_path", "append", "posix_spawn", "mkdir_rmdir")
     attacks = [a for a in corpus.own_attacks() if a.name in named]
     try:

@@ -1,11 +1,11 @@
-"""What a worker behind Landlock may read: libraries wherever they are, and no folder of work."""
+"""What a worker may read: libraries wherever they are, and no folder of work."""
 
 import sys
 from pathlib import Path
 
 import pytest
 
-from hyposcreen.agent.sandbox.backends import landlock
+from hyposcreen.agent.sandbox import readable
 
 
 def test_libraries_of_another_environment_may_be_read_and_working_folders_may_not(
@@ -15,6 +15,8 @@ def test_libraries_of_another_environment_may_be_read_and_working_folders_may_no
     elsewhere.mkdir(parents=True)
     work.mkdir()
     monkeypatch.setattr(sys, "path", [*sys.path, str(elsewhere), str(work)])
-    paths = landlock.readable(package=False)
+    for cached in (readable.libraries, readable.readable):
+        monkeypatch.setattr(readable, cached.__name__, cached.__wrapped__)  # what was found before does not count here
+    paths = readable.readable(package=False)
     assert str(elsewhere) in paths
     assert not any(Path(p) == work or Path(p) in work.parents for p in paths)

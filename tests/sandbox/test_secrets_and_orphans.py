@@ -7,13 +7,19 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from hyposcreen.agent.sandbox.backends import BACKENDS
+from hyposcreen.agent.config import load_config
+from hyposcreen.agent.project import Side, open_project
+from hyposcreen.agent.sandbox.backends import CONFINING
+from hyposcreen.agent.sandbox.base import Limits
+from hyposcreen.agent.sandbox.choose import workers
 from hyposcreen.agent.sandbox.statistics import Bounds, StatisticSandbox
 
 SECRET = "sk-" + "hunter2" * 3
@@ -34,32 +40,64 @@ def memory_of(pid: int) -> bytes:
     return bytes(held)
 
 
-@needs_proc
-def test_a_key_of_the_parent_is_in_no_memory_of_the_worker(boundary: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def waiting(boundary: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[StatisticSandbox, int]]:
+    """A sandbox whose zygote was started with a key in the environment, and a worker of it that waits until it is ended."""
     monkeypatch.setenv("OPENAI_API_KEY", SECRET)
-    sandbox = StatisticSandbox(BACKENDS[boundary])
-    code = "import time\nmark = 'a mark ' + 'of ours'\nprint('up', flush=True)\ntime.sleep(20)"
-    thread = threading.Thread(
-        target=sandbox.run,
-        args=(code, np.zeros((4, 2), np.float32), np.zeros((1, 4), np.int8), Bounds(6.0, 5, 1 << 30)),
-    )
+    sandbox = StatisticSandbox(CONFINING[boundary])
+    inputs = np.zeros((4, 2), np.float32), np.zeros((1, 4), np.int8)
+    code = "import time\nmark = 'a mark ' + 'of ours'\ntime.sleep(600)"
+    thread = threading.Thread(target=sandbox.run, args=(code, *inputs, Bounds(600.0, 60, 1 << 30)))
     thread.start()
+    yield sandbox, child_of(sandbox)
+    sandbox.close()
+    thread.join()
+
+
+@needs_proc
+def test_a_key_of_the_parent_is_in_no_memory_of_a_worker(waiting: tuple[StatisticSandbox, int]) -> None:
+    sandbox, worker = waiting
     try:
-        worker = child_of(sandbox)
-        time.sleep(1.0)
+        image = seen_in(worker, b"a mark of ours")  # the search does see the worker's memory
+    except PermissionError:
+        pytest.skip("this machine lets nobody read another process's memory")
+    assert SECRET.encode() not in image
+    assert SECRET.encode() not in memory_of(sandbox.pid or 0)
+    names = {pair.split(b"=")[0] for pair in Path(f"/proc/{worker}/environ").read_bytes().split(b"\0") if pair}
+    assert not names & {b"OPENAI_API_KEY", b"HOME", b"USER", b"PYTHONPATH"}
+    assert {int(file.name) for file in Path(f"/proc/{worker}/fd").iterdir()} == {0, 1, 2}
+
+
+@needs_proc
+def test_a_key_of_the_parent_is_in_no_memory_and_no_log_of_a_library_worker(
+    boundary: str, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    opened = open_project(project, load_config(project, {}))
+    job = opened.job("cohesion", "t_cells", Side.EXPLORE, subsets={"s": ("all", "all")}, nulls=("gene_label",), m=19,
+                     seed=0, vectors=False)  # fmt: skip
+    made = workers(boundary)
+    sandbox: Any = made.make()
+    try:
+        assert sandbox.run(job, Limits()).kind == "ok"
         try:
-            image = memory_of(worker)
+            image = seen_in(sandbox.pid, job.cache_digest.encode())
         except PermissionError:
             pytest.skip("this machine lets nobody read another process's memory")
-        assert b"a mark of ours" in image  # the search does see the worker's memory
         assert SECRET.encode() not in image
-        assert SECRET.encode() not in memory_of(sandbox.pid or 0)
-        names = {pair.split(b"=")[0] for pair in Path(f"/proc/{worker}/environ").read_bytes().split(b"\0") if pair}
-        assert not names & {b"OPENAI_API_KEY", b"HOME", b"USER", b"PYTHONPATH"}
-        assert {int(file.name) for file in Path(f"/proc/{worker}/fd").iterdir()} == {0, 1, 2}
+        assert SECRET.encode() not in Path(f"/proc/{sandbox.pid}/fd/1").read_bytes()  # its log
     finally:
-        thread.join()
         sandbox.close()
+        made.close()
+
+
+def seen_in(pid: int, mark: bytes) -> bytes:
+    """The memory of a process, as soon as ``mark`` is in it."""
+    patience = time.monotonic() + 60
+    while mark not in (image := memory_of(pid)):
+        assert time.monotonic() < patience, "the worker never came so far"
+        time.sleep(0.1)
+    return image
 
 
 def child_of(sandbox: StatisticSandbox) -> int:
@@ -83,9 +121,9 @@ while True: time.sleep(1)
 PARENT = """
 import sys, threading, time
 import numpy as np
-from hyposcreen.agent.sandbox.backends import BACKENDS
+from hyposcreen.agent.sandbox.backends import CONFINING
 from hyposcreen.agent.sandbox.statistics import StatisticSandbox
-sandbox = StatisticSandbox(BACKENDS[sys.argv[1]])
+sandbox = StatisticSandbox(CONFINING[sys.argv[1]])
 inputs = np.zeros((4, 2), np.float32), np.zeros((1, 4), np.int8)
 threading.Thread(target=sandbox.run, args=(sys.argv[2], *inputs)).start()
 while sandbox.pid is None: time.sleep(0.01)
@@ -119,9 +157,10 @@ def alive(pid: int) -> bool:
         return False
 
 
-def test_a_key_is_in_no_file_of_a_run(boundary: str, project: Path) -> None:
+def test_a_key_is_in_no_ledger_report_or_line_of_a_run(project: Path) -> None:
+    """With whatever boundary is chosen here: what a run writes does not depend on it."""
     environment = os.environ | {"OPENAI_API_KEY": SECRET, "SECRET_OF_MINE": SECRET}
-    command = [sys.executable, "-m", "hyposcreen", "run", "-C", str(project), "--sandbox", boundary, "--json"]
+    command = [sys.executable, "-m", "hyposcreen", "run", "-C", str(project), "--json"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=300)
     assert json.loads(done.stdout)["rows"] == 2
     files = [path for path in project.rglob("*") if path.is_file()]

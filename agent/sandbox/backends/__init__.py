@@ -1,9 +1,14 @@
 """The boundaries a worker can be put behind, strongest first. A new one is one new file and one line here."""
 
-from .base import Backend
+from .base import Backend, Confining, Launching
 from .landlock import LANDLOCK
+from .namespaces import NAMESPACES
 from .none import NONE
 from .sealed import SEALED
 
-BACKENDS: dict[str, Backend] = {b.name: b for b in (LANDLOCK, SEALED, NONE)}
-"""Name → backend, in the order in which ``auto`` tries them. ``none`` is never chosen for code of a model."""
+CONFINING: dict[str, Confining] = {b.name: b for b in (NAMESPACES, LANDLOCK, SEALED, NONE)}
+"""Those that workers put around themselves, in the order in which ``auto`` tries them."""
+LAUNCHING: dict[str, Launching] = {}
+"""Those that a program builds around a worker."""
+BACKENDS: dict[str, Backend] = {**CONFINING, **LAUNCHING}
+"""Name → backend. ``none`` is never chosen for code of a model."""

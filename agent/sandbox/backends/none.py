@@ -5,7 +5,7 @@ Closed: nothing but the worker's own memory and time. Open: files, network, othe
 
 import sys
 
-from .base import Backend, Wish
+from .base import Confining, Wish
 
 
 def _confine(wish: Wish) -> None:
@@ -15,11 +15,12 @@ def _confine(wish: Wish) -> None:
         lockdown.limit(wish.memory_bytes, wish.cpu_seconds)
 
 
-NONE = Backend(
+NONE = Confining(
     name="none",
     confines="separate process; wall-clock and memory limits; constructed environment; no kernel confinement",
     holds_code=False,
     open=("files", "network", "other processes"),
-    preload=False,
+    chosen=False,
+    system="",
     confine=_confine,
 )

@@ -10,7 +10,7 @@ import os
 from ..linux import lockdown
 from ..linux.filter import program
 from ..linux.syscalls import here
-from .base import Backend, Wish
+from .base import Confining, Wish
 
 
 def close_calls(wish: Wish, reading: bool) -> None:
@@ -27,7 +27,7 @@ def _confine(wish: Wish) -> None:
     close_calls(wish, reading=False)
 
 
-SEALED = Backend(
+SEALED = Confining(
     name="sealed",
     confines="seccomp: no paths, no sockets, no new processes; no capabilities; memory limits; constructed environment",
     holds_code=True,

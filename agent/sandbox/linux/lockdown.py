@@ -69,17 +69,17 @@ def held() -> tuple[int, int]:
     return int(pages[0]) * size, int(pages[5]) * size
 
 
-def limit(memory_bytes: int, cpu_seconds: int | None = None, log_bytes: int = LOG_BYTES) -> None:
-    """Limits on top of what is held now; soft and hard, so that they cannot be raised.
+def limit(memory_bytes: int, cpu_seconds: int | None = None, before: tuple[int, int] | None = None) -> None:
+    """Limits on top of what is held now, or of what :func:`held` said ``before``; soft and hard, so that they cannot be raised.
 
     Address space and data both: each alone can be got around (shared memory is not data, and a stack that grows is not counted
     when it is mapped).
     """
-    space, data = held()
+    space, data = held() if before is None else before
     wanted = {
         resource.RLIMIT_AS: space + memory_bytes,
         resource.RLIMIT_DATA: data + memory_bytes,
-        resource.RLIMIT_FSIZE: log_bytes,
+        resource.RLIMIT_FSIZE: LOG_BYTES,
         resource.RLIMIT_NOFILE: FILES,
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_MEMLOCK: 0,
