@@ -100,6 +100,10 @@ def run(
     ] = None,
     alpha: Annotated[float | None, typer.Option(help="P(any false confirmation) of the run.")] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes; 0 = one a core.")] = None,
+    executor: Annotated[str | None, typer.Option(help="What spreads the jobs: processes, or dask.")] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Of dask: the scheduler's address, or the file it wrote.")
+    ] = None,
     sandbox: Annotated[
         str | None, typer.Option(help="Boundary of workers: auto, namespaces, landlock, sealed or none.")
     ] = None,
@@ -120,6 +124,7 @@ def run(
         "iterations": iterations, "ledger": ledger, "seed": seed,
         "proposer": proposer, "cache": cache, "annotations": annotations,
         "per_iteration": per_iteration, "looks": looks, "alpha": alpha, "workers": workers, "sandbox": sandbox,
+        "executor": executor, "scheduler": scheduler,
         "campaign": campaign, "model": model, "critic": critic, "base_url": base_url, "recording": recording,
         "allow_code": allow_code,
         "max_tokens": max_tokens, "max_usd": max_usd, "prices": prices,

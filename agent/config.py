@@ -47,6 +47,10 @@ class Config:
     promote_p: float = 0.05
     workers: int = 0
     """Worker processes; 0 means one a core. Results do not depend on it."""
+    executor: str = "processes"
+    """What spreads the jobs: ``processes`` of this machine, or ``dask``. Results do not depend on it."""
+    scheduler: str = ""
+    """Of executor ``dask``: address of the scheduler, or the file that it wrote."""
     timeout_seconds: float = 300.0
     memory_mb: int = 4096
     sandbox: str = "auto"

@@ -16,7 +16,7 @@ from .campaigning import ALONE, begin_campaign, declared, with_campaign
 from .config import CONFIG_NAME, PLAN_FIELDS, Config, ledger_at, load_config, write_config
 from .custom.executor import bench_of, with_code
 from .errors import Exit, UserError
-from .executors.choose import open_executor
+from .executors.choose import check_executor, open_executor
 from .fingerprint import environment
 from .inputs import cache_files, named_inputs
 from .ledger.database import database_at
@@ -82,6 +82,7 @@ def run_campaign(folder: Path, flags: Mapping[str, Any], progress: Progress) -> 
         config = with_model(config, flags, recording, Path(recording.path).parent)
     config = begin_campaign(config, flags) if fresh else config
     check_proposer(config)
+    check_executor(config)
     project = declared(open_project(folder, config)) if fresh else open_project(folder, config)
     config = project.config
     asking = prepare(config, folder) if config.proposer in MODELS and not done else None

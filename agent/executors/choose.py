@@ -1,14 +1,17 @@
-"""Which executor spreads the jobs of a campaign: the one that the settings name."""
+"""Which executor spreads the jobs of a campaign: the one that the settings name. A new one is one file and one line here."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 
 from ..config import Config
+from ..errors import Exit, UserError
 from ..progress import Progress
 from ..sandbox.base import Limits
 from ..sandbox.choose import workers as make_workers
 from .base import Executor
 from .pool import SandboxPool
+
+_Opener = Callable[[Config, Progress, int, int], AbstractContextManager[Executor]]
 
 
 @contextmanager
@@ -20,8 +23,24 @@ def open_executor(
     ``threads``: of the numeric libraries in each worker. ``workers``: how many, where not as many as the settings say. Raises
     :class:`~hyposcreen.agent.errors.UserError` where it cannot be had.
     """
-    with _processes(config, progress, threads, config.workers if workers is None else workers) as executor:
+    check_executor(config)
+    count = config.workers if workers is None else workers
+    with EXECUTORS[config.executor](config, progress, threads, count) as executor:
         yield executor
+
+
+def check_executor(config: Config) -> None:
+    """Refuse settings that name no executor, before anything is opened."""
+    if config.executor not in EXECUTORS:
+        raise UserError(f"executor '{config.executor}' is not known; choose one of {', '.join(EXECUTORS)}", Exit.USAGE)
+    if config.executor == "dask":
+        from .addresses import scheduler_address
+
+        scheduler_address(config.scheduler)
+    elif config.scheduler:
+        raise UserError(
+            f"scheduler = '{config.scheduler}' is of executor 'dask'; add --executor dask, or leave it out", Exit.USAGE
+        )
 
 
 def _limits(config: Config) -> Limits:
@@ -38,3 +57,21 @@ def _processes(config: Config, progress: Progress, threads: int, workers: int) -
             yield pool
     finally:
         made.close()
+
+
+@contextmanager
+def _dask(config: Config, progress: Progress, threads: int, _workers: int) -> Iterator[Executor]:
+    from .dask_cluster import Cluster, RemoteSandbox
+
+    cluster = Cluster(config.scheduler, config.sandbox, threads)
+    try:
+        progress.say(f"{len(cluster.workers)} Dask workers at {cluster.address}")
+        for note in cluster.notes:
+            progress.say(f"note: {note}")
+        with SandboxPool(cluster.slots, _limits(config), lambda: RemoteSandbox(cluster)) as pool:
+            yield pool
+    finally:
+        cluster.close()
+
+
+EXECUTORS: Mapping[str, _Opener] = {"processes": _processes, "dask": _dask}

@@ -24,6 +24,12 @@ def _load(name: str, folder: str = "sandbox") -> Any:
 
 
 @pytest.fixture(scope="session")
+def load() -> Any:
+    """Loads a file beside the tests by its name."""
+    return _load
+
+
+@pytest.fixture(scope="session")
 def corpus() -> Any:
     return _load("corpus")
 
