@@ -11,7 +11,10 @@ from typing import Any
 
 def canonical_json(value: Any) -> str:
     """``value`` as JSON with sorted keys, no spaces and no non-finite number (``ValueError``)."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _ENCODER.encode(value)
+
+
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def sha256_text(text: str) -> str:

@@ -1,7 +1,8 @@
 """What every kind of entry has in common."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, asdict, dataclass, fields
+from functools import partial
 from typing import Any, ClassVar, Self
 
 
@@ -18,12 +19,45 @@ class Record:
     @classmethod
     def from_content(cls, content: Mapping[str, Any]) -> Self:
         """Inverse of :meth:`to_content`. Unknown keys are refused (``ValueError``), so that no field is lost."""
-        known = _KNOWN.get(cls.KIND) or _KNOWN.setdefault(cls.KIND, frozenset(f.name for f in fields(cls)))
-        if not content.keys() <= known:
-            unknown = sorted(content.keys() - known)
-            raise ValueError(f"{cls.KIND} entry has unknown fields {unknown}; it was written by a newer hyposcreen")
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in content.items()})
+        shape = _SHAPES.get(cls) or _SHAPES.setdefault(cls, _shape(cls))
+        values = dict(content)
+        if values.keys() != shape.names:
+            if unknown := sorted(values.keys() - shape.names):
+                raise ValueError(f"{cls.KIND} entry has unknown fields {unknown}; it was written by a newer hyposcreen")
+            if missing := sorted(shape.required - values.keys()):
+                raise TypeError(f"{cls.KIND} entry lacks {missing}")
+            values |= {name: default() for name, default in shape.optional.items() if name not in values}
+        for name in [name for name, value in values.items() if type(value) is list]:
+            values[name] = tuple(values[name])
+        # Past __init__, which a frozen type makes slow: a large ledger is verified by reading millions of these.
+        record = object.__new__(cls)
+        record.__dict__.update(values)
+        return record
 
 
-_KNOWN: dict[str, frozenset[str]] = {}
-"""Kind → names of its fields: a rebuild asks for every entry."""
+@dataclass(frozen=True)
+class _Shape:
+    """The fields of one type of record."""
+
+    names: frozenset[str]
+    required: frozenset[str]
+    optional: Mapping[str, Callable[[], Any]]
+    """Name → what makes the value of a field that an entry leaves out."""
+
+
+def _shape(cls: type[Record]) -> _Shape:
+    optional = {}
+    for f in fields(cls):
+        if f.default_factory is not MISSING:
+            optional[f.name] = f.default_factory
+        elif f.default is not MISSING:
+            optional[f.name] = partial(_same, f.default)
+    names = frozenset(f.name for f in fields(cls))
+    return _Shape(names, names - optional.keys(), optional)
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+_SHAPES: dict[type[Record], _Shape] = {}

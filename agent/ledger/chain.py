@@ -80,6 +80,16 @@ def next_content_hash(previous: str, kind: str, content: str | None) -> str:
     return previous if content is None else _sha256_of_array(previous, kind, content)
 
 
+def both_hashes(entry: Entry, content_before: str) -> tuple[str, str]:
+    """What the hash and the content hash of a stored entry have to be; its content is written as JSON once for both."""
+    content = "null" if entry.content is None else encode_basestring(entry.content)
+    kind = encode_basestring(entry.kind)
+    whole = f"[{encode_basestring(entry.prev)},{entry.seq},{kind},{content},{encode_basestring(entry.context)}]"
+    if entry.content is None:
+        return sha256_text(whole), content_before
+    return sha256_text(whole), sha256_text(f"[{encode_basestring(content_before)},{kind},{content}]")
+
+
 def _sha256_of_array(*values: str | int | None) -> str:
     """sha256 of the canonical JSON array of ``values``, three times as quick as by the general encoder."""
     texts = ["null" if v is None else encode_basestring(v) if isinstance(v, str) else str(v) for v in values]

@@ -1,31 +1,39 @@
 """Record → rows of the typed tables. One pure function, used by append, by rebuild and by verify alike."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Integer, Text
+from sqlalchemy import Integer, Table, Text
 
 from ...hypotheses.canonical import canonical_json
 from . import records as r
 from .schema import METADATA
 
 Row = dict[str, Any]
-Projected = tuple[tuple[str, Row], ...]
+Values = tuple[Any, ...]
+Projected = Sequence[tuple[str, Values]]
 
 _INT64 = 2**63
 
 
 def project(seq: int, record: r.Record) -> Projected:
-    """Rows that the entry ``seq`` adds, as ``(table name, column → value)``, in order of their foreign keys.
+    """Rows that the entry ``seq`` adds, as ``(table name, values in order of its columns)``, in order of their foreign keys.
 
     Raises ``ValueError`` naming the column when a value does not fit it: SQLite would otherwise convert some of them
     silently, and the row would no longer equal its rebuild.
     """
-    rows = _PROJECTORS[record.KIND](record)
-    placed = tuple((table, {"seq": seq} | row) for table, row in rows)
-    for table, row in placed:
-        _check_types(table, row)
+    placed = []
+    for table, row in _PROJECTORS[record.KIND](record):
+        row["seq"] = seq
+        placed.append((table, _checked(table, row)))
     return placed
+
+
+def named(table: str, values: Values) -> Row:
+    """A row as column → value."""
+    return dict(zip(_TYPES[table].names, values, strict=True))
 
 
 def _run_opened(record: r.RunOpened) -> list[tuple[str, Row]]:
@@ -148,25 +156,47 @@ def _as_json(record: r.Record, *names: str) -> Row:
     return {name: canonical_json(getattr(record, name)) for name in names}
 
 
-_ALLOWED: Mapping[str, Mapping[str, frozenset[type]]] = {
-    table.name: {
-        c.name: frozenset(
+@dataclass(frozen=True)
+class _Types:
+    """What the columns of one table take."""
+
+    names: tuple[str, ...]
+    values: Callable[[Row], Values]
+    """Row → its values in order of the columns."""
+    allowed: tuple[frozenset[type], ...]
+    """The Python types a value may have, exactly: a bool is no int here."""
+    seen: dict[tuple[type, ...], tuple[int, ...]] = field(default_factory=dict)
+    """Types of a whole row that were found to fit → the places of its integers. A few for each table, asked for millions."""
+
+
+def _types(table: Table) -> _Types:
+    names = tuple(c.name for c in table.columns)
+    allowed = tuple(
+        frozenset(
             ({str} if isinstance(c.type, Text) else {int} if isinstance(c.type, Integer) else {int, float})
             | ({type(None)} if c.nullable else set())
         )
         for c in table.columns
-    }
-    for table in METADATA.sorted_tables
-}
-"""Table → column → the Python types a value may have, exactly: a bool is no int here."""
+    )
+    return _Types(names, itemgetter(*names), allowed)
 
 
-def _check_types(table: str, row: Row) -> None:
-    for column, allowed in _ALLOWED[table].items():
-        value = row[column]
-        kind = type(value)
-        if kind not in allowed:
-            names = " or ".join(sorted(t.__name__ for t in allowed - {type(None)}))
-            raise ValueError(f"{table}.{column} must be {names}, not {value!r}")
-        if kind is int and not -_INT64 <= value < _INT64:
-            raise ValueError(f"{table}.{column} = {value} does not fit 64 bits")
+_TYPES: Mapping[str, _Types] = {table.name: _types(table) for table in METADATA.sorted_tables}
+
+
+def _checked(table: str, row: Row) -> Values:
+    types = _TYPES[table]
+    values = types.values(row)
+    if len(row) != len(values):
+        raise ValueError(f"{table} has no column {', '.join(sorted(row.keys() - set(types.names)))}")
+    kinds = tuple(map(type, values))
+    if kinds not in types.seen:
+        for column, value, allowed in zip(types.names, values, types.allowed, strict=True):
+            if type(value) not in allowed:
+                wanted = " or ".join(sorted(t.__name__ for t in allowed - {type(None)}))
+                raise ValueError(f"{table}.{column} must be {wanted}, not {value!r}")
+        types.seen[kinds] = tuple(place for place, kind in enumerate(kinds) if kind is int)
+    for place in types.seen[kinds]:
+        if not -_INT64 <= values[place] < _INT64:
+            raise ValueError(f"{table}.{types.names[place]} = {values[place]} does not fit 64 bits")
+    return values

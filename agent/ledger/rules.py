@@ -7,6 +7,8 @@ from .records import CONTEXT_KINDS
 _ONCE = frozenset({"run_opened", "proposer_opened", "run_closed"})
 _OF_NO_RUN = frozenset({"foreign_source", "foreign"})
 _BEFORE_A_LOOK = frozenset({"proposal", "rejection", "registration", "promotion"})
+_OF_A_LOOK = frozenset({"look_counted", "look_result"})
+_ABOUT_LOOKS = _BEFORE_A_LOOK | _OF_A_LOOK | {"look_opened"}
 
 
 def order_problem(kind: str, count: Callable[[str], int]) -> str | None:
@@ -17,30 +19,29 @@ def order_problem(kind: str, count: Callable[[str], int]) -> str | None:
     What hangs on an id (a result needs its registration, a look result its look) is held by the foreign keys of the
     projections, not here.
     """
-    opens, claims = kind == "run_opened", kind not in CONTEXT_KINDS
-    lists, opened, counted = count("promotion"), count("look_opened"), count("look_counted")
-    looking = opened > counted
-    checks = (
-        (kind in _ONCE and count(kind) > 0, f"the ledger already holds its one {kind} entry"),
-        (
-            not opens and kind not in _OF_NO_RUN and not count("run_opened"),
-            f"a {kind} entry needs a run_opened entry before it",
-        ),
-        (claims and count("run_closed") > 0, f"the run is closed, a {kind} entry comes too late"),
-        (
-            kind in _BEFORE_A_LOOK and looking,
-            f"the held-out genes have been opened, a {kind} entry comes too late",
-        ),
-        (kind == "promotion" and lists > opened, "the next look already has its one promotion entry"),
-        (kind == "look_opened" and looking, "the look that is open must be counted before another look is opened"),
-        (
-            kind == "look_opened" and lists <= opened,
-            "the held-out genes may only be opened after the promotion list is recorded",
-        ),
-        (kind in {"look_counted", "look_result"} and not looking, f"a {kind} entry needs a look that is open"),
-        (
-            kind == "look_counted" and count("look_result") > 0,
-            "the results of the look are recorded, a count alone comes too late",
-        ),
-    )
-    return next((problem for broken, problem in checks if broken), None)
+    if kind in _ONCE and count(kind):
+        return f"the ledger already holds its one {kind} entry"
+    if kind != "run_opened" and kind not in _OF_NO_RUN and not count("run_opened"):
+        return f"a {kind} entry needs a run_opened entry before it"
+    if kind in CONTEXT_KINDS:
+        return None
+    if count("run_closed"):
+        return f"the run is closed, a {kind} entry comes too late"
+    return _look_problem(kind, count) if kind in _ABOUT_LOOKS else None
+
+
+def _look_problem(kind: str, count: Callable[[str], int]) -> str | None:
+    lists, opened = count("promotion"), count("look_opened")
+    looking = opened > count("look_counted")
+    if looking and kind in _BEFORE_A_LOOK:
+        return f"the held-out genes have been opened, a {kind} entry comes too late"
+    if kind == "promotion" and lists > opened:
+        return "the next look already has its one promotion entry"
+    if kind == "look_opened":
+        if looking:
+            return "the look that is open must be counted before another look is opened"
+        return None if lists > opened else "the held-out genes may only be opened after the promotion list is recorded"
+    if kind in _OF_A_LOOK and not looking:
+        return f"a {kind} entry needs a look that is open"
+    late = kind == "look_counted" and count("look_result") > 0
+    return "the results of the look are recorded, a count alone comes too late" if late else None

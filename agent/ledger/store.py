@@ -22,7 +22,7 @@ from .chain import GENESIS, Entry, canonical_text, link, record_of
 from .database import TIMEOUT, Database, Location, database_at
 from .errors import EXIT_USAGE, EXIT_VERIFICATION, LedgerError, RepeatedError
 from .failpoints import reached
-from .projections import project
+from .projections import named, project
 from .records import CONTEXT_KINDS, AttemptStarted, Completion, Head, Record, Registered, Rejected, Row, RunOpened
 from .rules import order_problem
 from .schema import ENTRY, METADATA, PROJECTIONS, SCHEMA_VERSION
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 R = TypeVar("R", bound=Record)
 
 _PAGE = 500
+_LARGE_PAGE = 2000
 
 
 class Ledger:
@@ -238,7 +239,7 @@ class Ledger:
         with self._writing() as connection:
             METADATA.drop_all(connection, tables=PROJECTIONS)
             METADATA.create_all(connection, tables=PROJECTIONS, checkfirst=False)
-            _fill(connection, connection)
+            _fill(connection)
             self.database.sign(connection)
         self._version = SCHEMA_VERSION
 
@@ -246,10 +247,7 @@ class Ledger:
         """Write every entry to a new SQLite ledger at ``path``; returns the head, which is the same there."""
         with Ledger.create(path) as other, self._reading() as source:
             with other._writing() as target:
-                pages = select(ENTRY).order_by(ENTRY.c.seq).execution_options(yield_per=_PAGE)
-                for page in source.execute(pages).mappings().partitions():
-                    target.execute(insert(ENTRY), [dict(row) for row in page])
-                _fill(target, target)
+                _copy(source, target)
             return _head(source)
 
     def attempts(self) -> dict[str, int]:
@@ -319,7 +317,7 @@ class Ledger:
         reached("append.entry")
         for table, group in groupby(projected, key=lambda item: item[0]):
             try:
-                connection.execute(insert(METADATA.tables[table]), [row for _, row in group])
+                connection.execute(insert(METADATA.tables[table]), [named(table, values) for _, values in group])
             except IntegrityError as error:
                 raise self._refusal(record, table, error) from error
         reached("append.projected")
@@ -353,9 +351,7 @@ class Ledger:
             memory = create_engine("sqlite+pysqlite://", poolclass=StaticPool)
             with memory.begin() as copy:
                 METADATA.create_all(copy, checkfirst=False)
-                for row in connection.execute(select(ENTRY).order_by(ENTRY.c.seq)).mappings():
-                    copy.execute(insert(ENTRY), dict(row))
-                _fill(connection, copy)
+                _copy(connection, copy)
                 yield copy
 
 
@@ -392,12 +388,37 @@ def _counts(connection: Connection) -> Counter[str]:
     return Counter({str(kind): int(n) for kind, n in rows})
 
 
-def _fill(source: Connection, target: Connection) -> None:
-    """Project every entry of ``source`` into the empty projections of ``target``."""
-    for row in source.execute(select(ENTRY).order_by(ENTRY.c.seq)).all():
-        entry = Entry(*row)
-        for table, group in groupby(project(entry.seq, entry.record()), key=lambda item: item[0]):
-            target.execute(insert(METADATA.tables[table]), [values for _, values in group])
+def _pages(connection: Connection) -> Iterator[list[Entry]]:
+    """Every entry, in order, a page at a time."""
+    query = select(ENTRY).order_by(ENTRY.c.seq).limit(_LARGE_PAGE)
+    page = [Entry(*row) for row in connection.execute(query)]
+    while page:
+        yield page
+        page = [Entry(*row) for row in connection.execute(query.where(ENTRY.c.seq > page[-1].seq))]
+
+
+def _copy(source: Connection, target: Connection) -> None:
+    """Every entry of ``source`` into the empty ledger ``target``, and its projections."""
+    for page in _pages(source):
+        target.execute(insert(ENTRY), [vars(entry) for entry in page])
+        _project(page, target)
+
+
+def _fill(connection: Connection) -> None:
+    """Project every entry into the empty projections beside them."""
+    for page in _pages(connection):
+        _project(page, connection)
+
+
+def _project(page: Sequence[Entry], target: Connection) -> None:
+    """The rows of a page of entries. Tables go in the order of their foreign keys, so what a row points at stands before it."""
+    rows: dict[str, list[dict[str, Any]]] = {table.name: [] for table in PROJECTIONS}
+    for entry in page:
+        for name, values in project(entry.seq, entry.record()):
+            rows[name].append(named(name, values))
+    for table in PROJECTIONS:
+        if rows[table.name]:
+            target.execute(insert(table), rows[table.name])
 
 
 def _name_of(record: Record) -> str:
