@@ -9,6 +9,7 @@ from hyposcreen.agent.config import load_config
 from hyposcreen.agent.errors import UserError
 from hyposcreen.agent.orchestrator import plan_of
 from hyposcreen.agent.project import open_project
+from hyposcreen.embeddings_cache.families import gene_families
 from hyposcreen.embeddings_cache.store import SHIPPED, open_cache
 from hyposcreen.hypotheses.annotations import DEMO, AnnotationError, get, load_annotations
 from hyposcreen.hypotheses.covariates import Covariates, read_covariates
@@ -67,3 +68,24 @@ def test_a_run_prints_freezes_and_notes_them(tmp_path: Path) -> None:
     assert plan_of(project).universe == plan_of(plain).universe
     with pytest.raises(UserError, match="there is no file"):
         open_project(tmp_path, load_config(tmp_path, {"covariates": "none.tsv"}, {}))
+
+
+def test_partners_of_the_highest_grade_in_a_users_pairs_are_sealed_or_explored_together(tmp_path: Path) -> None:
+    """Symbols name families; a user's own complexes come as pairs, and the split may not tear them apart."""
+    cache = open_cache(SHIPPED["demo"], verify=False)
+    known = [s for s, ok in zip(cache.genes.symbol, cache.genes.usable, strict=True) if ok]
+    kin = dict(zip(cache.genes.symbol, gene_families(cache.genes.symbol), strict=True))
+    alone = [s for s in known if kin[s] == s]
+    pairs = [(alone[i], alone[-1 - i], 2 + i % 2) for i in range(40)]
+    rows = "".join(f"{a}\t{b}\t{grade}\n" for a, b, grade in pairs)
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "complexes.tsv").write_text(f"gene_a\tgene_b\tgrade\n{rows}", encoding="utf-8")
+    (tmp_path / "own" / "annotations.toml").write_text(
+        '[complexes]\nfile = "complexes.tsv"\nkind = "gene_pairs"\nsource = "us"\nversion = "1"\nlicence = "CC0-1.0"\n'
+        'provenance = "external"\n',
+        encoding="utf-8",
+    )
+    project = open_project(tmp_path, load_config(tmp_path, {"annotations": "own"}, {}))
+    side = dict(zip(cache.genes.symbol, project.split.tolist(), strict=True))
+    torn = {grade: sum(side[a] != side[b] for a, b, g in pairs if g == grade) for grade in (2, 3)}
+    assert torn[3] == 0 < torn[2]
