@@ -13,6 +13,8 @@ from typing import Any
 
 from ..hypotheses.canonical import sha256_of
 from ..hypotheses.grammar import Grammar
+from .custom.kind import NAME
+from .custom.shown import shown_p
 from .ledger.records import Registered, Rejected, Tested
 
 
@@ -107,38 +109,41 @@ def make_digest(
     rejected: Sequence[Rejected] | None = None,
 ) -> Digest:
     """The digest before ``iteration``, from what is recorded so far; with notes where ``rejected`` is given."""
-    rows = tuple(
-        SeenRow(
-            id=h.id,
-            test=h.test,
-            family=h.family,
-            annotation=h.annotation,
-            layers=h.spec["layers"],
-            coordinates=h.spec["coordinates"],
-            status=tested[h.id].status,
-            p_scan=tested[h.id].p_scan,
-            effect=tested[h.id].effect,
-            null_mean=tested[h.id].null_mean,
-            best_view=tested[h.id].best_view,
-            parent=h.parent,
-        )
-        for h in registered
-        if h.id in tested
-    )
+    rows = tuple(_seen(h, tested[h.id]) for h in registered if h.id in tested)
     return Digest(iteration, iterations, offered, rows, None if rejected is None else _notes(rows, tested, rejected))
+
+
+def _seen(h: Registered, t: Tested) -> SeenRow:
+    """A row as a proposer sees it. Of a statistic that a model wrote nothing is seen but its end and the class of its p."""
+    own = h.test == NAME
+    return SeenRow(
+        id=h.id,
+        test=h.test,
+        family=h.family,
+        annotation=h.annotation,
+        layers=h.spec["layers"],
+        coordinates=h.spec["coordinates"],
+        status=t.status,
+        p_scan=shown_p(t.p_scan) if own else t.p_scan,
+        effect=0.0 if own else t.effect,
+        null_mean=0.0 if own else t.null_mean,
+        best_view=t.best_view,
+        parent=h.parent,
+    )
 
 
 def _notes(rows: Sequence[SeenRow], tested: Mapping[str, Tested], rejected: Sequence[Rejected]) -> Notes:
     mine = {r.id: tested[r.id] for r in rows}
+    told = {r.id: tested[r.id] for r in rows if r.test != NAME}
     return Notes(
         reasons={id_: t.reason for id_, t in mine.items() if t.reason},
         intervals={
             id_: (t.effect_low, t.effect_high)
-            for id_, t in mine.items()
+            for id_, t in told.items()
             if t.effect_low is not None and t.effect_high is not None
         },
         refused=tuple((r.iteration, r.reason, r.detail) for r in rejected),
-        detectable={id_: detectable(t.min_effect, len(t.views)) for id_, t in mine.items() if t.min_effect > 0},
+        detectable={id_: detectable(t.min_effect, len(t.views)) for id_, t in told.items() if t.min_effect > 0},
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from ..prompts import quoted
 from ..tests_library.catalogue import CATALOGUE
+from .custom.kind import NAME
 from .digest import Digest, Offer, SeenRow
 from .proposers.portfolio import Rules, cheap
 
@@ -100,6 +101,8 @@ def _rows(digest: Digest, strongest: bool) -> Iterable[str]:
 
 
 def _row(r: SeenRow, digest: Digest) -> str:
+    if r.test == NAME:
+        return f"{r.id} {r.test} of {quoted(r.annotation)}, layers {r.layers}: p at most {r.p_scan:g}; no other number is shown"
     interval = digest.notes.intervals.get(r.id) if digest.notes else None
     ends = "" if interval is None else f" [{interval[0]:.3g}, {interval[1]:.3g}]"
     return (

@@ -106,7 +106,9 @@ def run_campaign(folder: Path, flags: Mapping[str, Any], progress: Progress) -> 
             bench = bench_of(config)
             proposer = with_campaign(
                 project,
-                lambda: make_proposer(config) if asking is None else make_model_proposer(asking, ledger, project, bench),
+                lambda: (
+                    make_proposer(config) if asking is None else make_model_proposer(asking, ledger, project, bench)
+                ),
             )
             with open_executor(config, progress) as others, with_code(others, project, ledger, bench) as executor:
                 run(Loop(project, plan, ledger, executor, proposer, progress, runner))

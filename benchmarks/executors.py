@@ -186,7 +186,7 @@ def main() -> None:
             assert counts["killed"] == 1, f"{name}: nobody was killed"
         print(f"| {name} | `{head[:16]}` | `{digest[:16]}` | {ends} |", flush=True)
     print("identical" if len(heads) == len(digests) == 1 else "NOT IDENTICAL")
-    sys.exit(len(heads) * len(digests) != 1)
+    sys.exit(int(len(heads) * len(digests) != 1))
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ def main() -> None:
     finally:
         sandbox.close()
     print(f"largest blinded rate {worst:.4f}: {'held' if worst <= limit else 'NOT HELD'} ({limit:.4f})")
-    sys.exit(worst > limit)
+    sys.exit(int(worst > limit))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,11 @@ import numpy as np
 import pytest
 
 from hyposcreen.agent.blinded import make_plan
+from hyposcreen.agent.custom.kind import NAME
+from hyposcreen.agent.custom.shown import shown_p
+from hyposcreen.agent.digest import Offer, make_digest
+from hyposcreen.agent.digest_text import digest_text
+from hyposcreen.agent.ledger import records as rec
 from hyposcreen.agent.sandbox.statistics import StatisticSandbox
 
 HASHED = """
@@ -84,6 +89,47 @@ def test_one_exact_number_fed_back_is_enough(hostile: Any, channel: str) -> None
     code = LIFTS.format(found=first.observed) if channel == "value" else BY_RANK.format(k=first.k)
     second = judged(hostile, code, of)
     assert second.k == 0 and second.observed == 2.0
+
+
+def told(p: float, k: int, observed: float, mean: float, sd: float) -> tuple[str, str]:
+    """What the next prompt holds of a row with these numbers, and the digest's own sha256."""
+    spec = {"layers": "L2", "coordinates": "all"}
+    row = rec.Registered(
+        "H0001",
+        1,
+        0,
+        "a claim",
+        "custom",
+        NAME,
+        "some_set",
+        "claim",
+        spec,
+        "0" * 64,
+        "1" * 64,
+        0.5,
+        "either",
+        "",
+        "cover",
+    )
+    result = rec.Tested(
+        "H0001", "ok", m=1999, k=k, p_scan=p, p_raw=p, effect=observed, null_mean=mean, min_effect=2.8 * sd, best_view="L2·value",
+        effect_low=observed, effect_high=mean, statistic=observed, statistic_hex=observed.hex(),
+    )  # fmt: skip
+    offered = (Offer("cohesion", "geometry", "some_set", 20, ("all", "L2"), ("all",)),)
+    digest = make_digest(2, 4, offered, [row], {"H0001": result}, [])
+    return digest_text(digest, 3, 6000), digest.sha256
+
+
+def test_the_next_prompt_is_the_same_whatever_the_numbers_within_a_class_of_p() -> None:
+    """The product's path: nothing in the prompt, and nothing it is hashed from, is a function of more than the class."""
+    one = told(0.0505, 100, 0.8781147148388477, 0.49772766190792866, 0.28711)
+    other = told(0.2, 399, -3.14159, 12.5, 7.0)
+    assert one == other
+    assert "H0001" in one[0] and "p at most 0.2; no other number is shown" in one[0]
+    assert told(0.05, 99, 0.87, 0.49, 0.28) != one
+    assert [shown_p(p) for p in (0.0005, 0.001, 0.0011, 0.05, 0.06, 0.2, 0.21, 1.0)] == [
+        0.001, 0.001, 0.01, 0.05, 0.2, 0.2, 1.0, 1.0,
+    ]  # fmt: skip
 
 
 def test_what_was_learnt_on_genes_a_is_worth_nothing_on_genes_b(hostile: Any) -> None:
