@@ -4,7 +4,7 @@ The same path that code of a model takes: behind a boundary, blinded, and nothin
 exploratory: it is in no ledger, on genes A only, and confirms nothing.
 """
 
-import hashlib
+import hmac
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..tests_library.nulls import strata
 from .blinded import Judgement, make_plan
 from .config import load_config
+from .custom.account_key import account_key
 from .custom.bench import RunOne, run_blinded
 from .custom.fixtures import Shape, fixtures
 from .errors import Exit, UserError
@@ -101,7 +102,7 @@ def _on_cache(run: RunOne, code: str, project: Project, annotation: str, layer: 
     labels = np.zeros(len(rows), np.int8)
     labels[project.entity(annotation, Side.EXPLORE)["members"]] = 1
     groups = strata("stratified", cache.genes.mean_expression[rows], cache.genes.detection[rows])
-    secret = hashlib.sha256(f"{cache.digest} {project.config.seed}".encode()).digest()
+    secret = hmac.digest(account_key(), f"{cache.digest} {project.config.seed}".encode(), "sha256")
     plan = make_plan(secret, f"{annotation} layer {chosen}", labels, groups.astype(np.int64), m)
     embedding = np.asarray(cache.layers[chosen][rows], np.float32)
     outcome, _, found, _ = run_blinded(run, code, embedding, plan, _BOUNDS)

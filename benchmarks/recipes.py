@@ -76,6 +76,7 @@ def library(name: str) -> str:
 def main() -> None:
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--backend", default="landlock", choices=list(BACKENDS))
+    arguments.add_argument("--only", default="", help="part of the names of recipes")
     chosen = arguments.parse_args()
     random = np.random.default_rng(0)
     embedding = random.normal(size=(60, 12)).astype(np.float32)
@@ -85,6 +86,8 @@ def main() -> None:
     ran = tried = 0
     try:
         for name, recipe in RECIPES.items():
+            if chosen.only not in name:
+                continue
             if library(name) in missing:
                 print(f"  not installed here: {name}")
                 continue

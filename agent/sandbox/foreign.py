@@ -32,10 +32,17 @@ _USUAL = (
 )  # fmt: skip
 
 
+_WRITES_AT_IMPORT = ("dill",)
+"""Opens the null device for writing when it is imported, which no worker may; torch imports it where it is installed."""
+
+
 def preload() -> None:
     """What a statistic usually needs, imported and used once."""
     for name in _USUAL:
         importlib.import_module(name)
+    for name in _WRITES_AT_IMPORT:
+        with suppress(ImportError):
+            importlib.import_module(name)
     table = np.eye(64)
     for library in (np.linalg, importlib.import_module("scipy.linalg")):
         library.eigh(table @ table)

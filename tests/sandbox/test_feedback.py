@@ -5,12 +5,14 @@ Each attack is played twice: with the channel open, as its control, where it mus
 
 import hashlib
 import hmac
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from hyposcreen.agent.blinded import make_plan
+from hyposcreen.agent.custom.account_key import account_key
 from hyposcreen.agent.custom.kind import NAME
 from hyposcreen.agent.custom.shown import shown_p
 from hyposcreen.agent.digest import Offer, make_digest
@@ -172,3 +174,18 @@ def test_a_key_that_can_be_guessed_gives_the_place_away(hostile: Any) -> None:
     rejected = sum(judged(hostile, code, hostile.world(w), secret=hmac.digest(SECRET, bytes([w]), "sha256")).p <= hostile.ALPHA
                    for w in range(WORLDS))  # fmt: skip
     assert rejected / WORLDS <= hostile.bound(WORLDS)
+
+
+def test_the_key_of_a_try_is_random_private_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "one"))
+    key = account_key()
+    file = tmp_path / "one" / "hyposcreen" / "blinding.key"
+    assert len(key) == 32 and account_key() == key == file.read_bytes()
+    assert file.stat().st_mode & 0o777 == 0o600
+    file.chmod(0o644)  # others may have read it: no key any more
+    assert account_key() != key and file.stat().st_mode & 0o777 == 0o600
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "two"))
+    assert account_key() != key
+    (tmp_path / "three").write_text("a file where the folder should be")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "three"))
+    assert account_key() != account_key()
