@@ -146,8 +146,17 @@ class Geometry:
 
         Axes keep their lengths (scores U·S): an axis of little variance counts little.
         """
+        scores, rows, lengths = self.remember(("window", layer, low, high), lambda: self._window(layer, low, high))
+        vector = scores[regulator]
+        return _quantise_cosine(rows @ vector, lengths, vector)
+
+    def _window(
+        self, layer: int, low: int, high: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Scores of all genes in a window of axes [genes, w], those of the universe [n, w], and their lengths [n]."""
         scores = (self.axes(layer) * self.axis_scale(layer))[:, low - 1 : high]
-        return _quantise_cosine(scores[self.universe] @ scores[regulator], scores[self.universe], scores[regulator])
+        rows = scores[self.universe]
+        return scores, rows, np.sqrt((rows**2).sum(axis=1))
 
     def remember(self, name: Any, make: Callable[[], T]) -> T:
         """Make a table of this universe once."""
@@ -249,7 +258,7 @@ def _cosine(unit: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def _quantise_cosine(
-    dots: NDArray[np.float64], rows: NDArray[np.float64], vector: NDArray[np.float64]
+    dots: NDArray[np.float64], lengths: NDArray[np.float64], vector: NDArray[np.float64]
 ) -> NDArray[np.int64]:
-    norms = np.sqrt((rows**2).sum(axis=1)) * np.sqrt((vector**2).sum())
+    norms = lengths * np.sqrt((vector**2).sum())
     return np.rint(dots / np.where(norms > 0, norms, 1.0) / QUANTUM).astype(np.int64)
