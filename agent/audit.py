@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ..embeddings_cache.families import gene_families
 from ..hypotheses.canonical import sha256_of
-from ..tests_library.nulls import strata
+from ..tests_library.nulls import like_genes
 from ..tests_library.spaces import Geometry
 from ..tests_library.worlds import confounded_world, null_world, planted_world
 from .config import Config
@@ -200,7 +200,7 @@ def _world(project: Project, plan: AuditPlan, number: int) -> tuple[NDArray[np.i
     genes = project.cache.genes
     usable = np.flatnonzero(project.split >= 0)
     symbols = tuple(genes.symbol[r] for r in usable)
-    groups = strata("stratified", genes.mean_expression[usable], genes.detection[usable])
+    groups = like_genes(genes.mean_expression[usable], genes.detection[usable])
     seed = plan.config.seed
     planted, share = "", 0.0
     if plan.kind == "confounded":

@@ -38,7 +38,7 @@ from ..hypotheses.validity import MATCHED, Facts, Finding, Universe, carriers, c
 from ..tests_library.balance import THRESHOLD, balance
 from ..tests_library.catalogue import CATALOGUE, companion_nulls
 from ..tests_library.engine.elementary import log
-from ..tests_library.nulls import NULLS, Exchange, exchange, study_load
+from ..tests_library.nulls import NULLS, Exchange, exchange, like_genes, study_load
 from ..tests_library.statistics.base import Need
 from .config import Config, ledger_at
 from .custom.kind import kind_of
@@ -184,6 +184,15 @@ class Project:
             self._loads[(side, background)] = study_load(s.annotations, s.degree)
         return self._loads[(side, background)]
 
+    def matched(self, side: Side, background: str | None) -> NDArray[np.int64]:
+        """Stratum of like genes of each gene of :meth:`rows`, int64 [n]: cut over both sides at once, from covariates alone.
+
+        So genes A, genes B and all genes are asked under one null, and a stratum is no wider on a half than on the whole.
+        """
+        whole, rows, genes = self.rows(Side.ALL, background), self.rows(side, background), self.cache.genes
+        strata = like_genes(genes.mean_expression[whole], genes.detection[whole])
+        return strata[np.searchsorted(whole, rows)]
+
     def labelled_rows(self, annotation: str) -> NDArray[np.int64]:
         """Cache rows that carry a label of ``annotation``, on either side: int64, unique, ascending."""
         return np.unique(self._entities[annotation].rows).astype(np.int64)
@@ -213,6 +222,7 @@ class Project:
             cache_digest=self.cache.digest,
             universe=tuple(self.rows(side, background).tolist()),
             load=tuple(self.load(side, background).tolist()),
+            matched=tuple(self.matched(side, background).tolist()),
             test=test,
             entity=self.entity(annotation, side),
             subsets=subsets,
@@ -307,7 +317,8 @@ class Project:
             rows = self.rows(Side.EXPLORE, background)
             load = self.load(Side.EXPLORE, background)
             covariates = genes.mean_expression[rows], genes.detection[rows], [kin[row] for row in rows], load
-            out[background] = {null: exchange(null, *covariates) for null in NULLS}
+            matched = self.matched(Side.EXPLORE, background)
+            out[background] = {null: exchange(null, *covariates, matched) for null in NULLS}
         return out
 
     @cached_property

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..tests_library.nulls import strata
 from .blinded import Judgement, make_plan
 from .config import load_config
 from .custom.account_key import account_key
@@ -101,9 +100,9 @@ def _on_cache(run: RunOne, code: str, project: Project, annotation: str, layer: 
     rows = project.rows(Side.EXPLORE, project.annotations[annotation].background)
     labels = np.zeros(len(rows), np.int8)
     labels[project.entity(annotation, Side.EXPLORE)["members"]] = 1
-    groups = strata("stratified", cache.genes.mean_expression[rows], cache.genes.detection[rows])
+    groups = project.matched(Side.EXPLORE, project.annotations[annotation].background)
     secret = hmac.digest(account_key(), f"{cache.digest} {project.config.seed}".encode(), "sha256")
-    plan = make_plan(secret, f"{annotation} layer {chosen}", labels, groups.astype(np.int64), m)
+    plan = make_plan(secret, f"{annotation} layer {chosen}", labels, groups, m)
     embedding = np.asarray(cache.layers[chosen][rows], np.float32)
     outcome, _, found, _ = run_blinded(run, code, embedding, plan, _BOUNDS)
     return Trial(

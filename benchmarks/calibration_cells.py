@@ -206,14 +206,14 @@ def made_confound(cell: Cell) -> dict[str, float]:
 
 
 def made_load_confound(cell: Cell) -> dict[str, float]:
-    """A made world in which axis and labels follow study load: gene labels, strata without load, strata with load."""
+    """A made world in which axis and labels follow study load: gene labels, families without load, families with load."""
     (strength,) = cell.arguments
     rng = cell.rng()
-    p: dict[str, list[float]] = {"gene_label": [], "stratified": [], "with load": []}
+    p: dict[str, list[float]] = {"gene_label": [], "family_block": [], "with load": []}
     for _ in range(cell.repetitions):
         case, loaded = load_confound(strength, rng)
-        plain = judged(case, "axis_separation", ["gene_label", "stratified"], rng)
-        matched = judged(Case(case.geometry, loaded, case.entity), "axis_separation", ["stratified"], rng)
+        plain = judged(case, "axis_separation", ["gene_label", "family_block"], rng)
+        matched = judged(Case(case.geometry, loaded, case.entity), "axis_separation", ["family_block"], rng)
         for name, one in zip(p, (*plain, *matched), strict=True):
             p[name].append(one.p)
     return {name: share(values, ALPHA) for name, values in p.items()}
@@ -292,7 +292,7 @@ def plan(part: float) -> list[Cell]:
     full = times(REPETITIONS)
     cells = [Cell("own", (null, name), full) for null in OWN_NULLS for name in OWN[null]]
     cells += [Cell("shared", (name, null, False), full) for name in SHARED for null in NULLS]
-    cells += [Cell("shared", (name, null, True), full) for name in LOADED for null in ("stratified", "family_block")]
+    cells += [Cell("shared", (name, null, True), full) for name in LOADED for null in ("family_block",)]
     labels = ("0.0", "0.5", "1.0", "families")
     cells += [Cell("confound", (k, x), times(1_000)) for k in ("axis_separation", "cohesion") for x in labels]
     cells += [Cell("made", (b,), full) for b in (0.0, 0.3, 0.7)]

@@ -220,14 +220,14 @@ def section_confound(results: list[Rates]) -> list[str]:
         counts = (with_error(r, "gene_label"), with_error(r, "stratified"))
         out.append(line(*r.cell.arguments, f"{r.cell.repetitions:,}", *counts))
     out += prose("Then the cause is study load, and expression and detection are noise:")
-    names = ("gene_label", "stratified", "with load")
-    said_ = ("gene_label: p ≤ .05", "stratified without load: p ≤ .05", "stratified with load: p ≤ .05")
+    names = ("gene_label", "family_block", "with load")
+    said_ = ("gene_label: p ≤ .05", "family_block without load: p ≤ .05", "family_block with load: p ≤ .05")
     out += head("b", "repetitions", *said_)
     for r in of(results, "made load"):
         out.append(line(*r.cell.arguments, f"{r.cell.repetitions:,}", *(with_error(r, n) for n in names)))
     return out + prose("""
-        Strata are cut finely by expression and detection but only in halves by study load, so load that differs within a half
-        stays in: matching weakens that confound, and where embeddings follow study load closely it does not remove it.
+        The strata of family_block are cut only in halves by study load, so load that differs within a half stays in:
+        matching weakens that confound, and where embeddings follow study load closely it does not remove it.
     """)
 
 

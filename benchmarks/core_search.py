@@ -21,7 +21,7 @@ from hyposcreen.tests_library.catalogue import CATALOGUE, coordinate_options, la
 from hyposcreen.tests_library.engine.bank import BLOCK
 from hyposcreen.tests_library.engine.maxt import exceedances, moments, p_value, standardise
 from hyposcreen.tests_library.multiplicity import largest_over_nulls
-from hyposcreen.tests_library.nulls import NULLS, strata, study_load
+from hyposcreen.tests_library.nulls import NULLS, like_genes, study_load
 from hyposcreen.tests_library.run import Covariates, NullScan, scan
 from hyposcreen.tests_library.sequential import rungs
 from hyposcreen.tests_library.spaces import Geometry
@@ -82,6 +82,7 @@ def core() -> Core:
             np.asarray(genes.mean_expression)[rows],
             np.asarray(genes.detection)[rows],
             tuple(families[r] for r in rows),
+            matched=project.matched(side, None),
         )
         sides[side] = Universe(rows, Geometry(layers, usable, rows, families, AXES, shared), covariates)
     plain = [a for a in project.annotations.values() if a.kind == "gene_set" and a.background is None]
@@ -93,7 +94,7 @@ def core() -> Core:
         usable=usable,
         symbols=tuple(genes.symbol[r] for r in usable),
         expression=expression,
-        strata=strata("stratified", expression, np.asarray(genes.detection)[usable]),
+        strata=like_genes(expression, np.asarray(genes.detection)[usable]),
         sides=sides,
         cache_rows=len(project.split),
         digest=cached.digest,

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+NEIGHBOURS = 8
+"""Fewest genes of a universe in a stratum of like genes; a stratum holds up to twice as many."""
 MAX_STRATA = 50
 MIN_STRATUM = 10
-"""Fewer genes than this in a stratum leave too little to exchange."""
+"""Fewer genes than this in a coarse stratum leave too little to exchange."""
 MIN_HALF = 5
 """Fewest genes on either side of a cut by study load."""
 MIN_HALVED = 8
@@ -46,16 +48,18 @@ NULLS: dict[str, NullModel] = {
     ),
     "stratified": NullModel(
         name="stratified",
-        preserves="all that gene_label preserves, and how labels spread over expression × detection × study load strata",
+        preserves="all that gene_label preserves, and how labels spread over small strata (8 to 15 genes) of like expression "
+        "and detection, cut in the whole universe before it is split",
         destroys="which gene of a stratum carries which label",
-        assumes="under the null, labels are exchangeable among genes of like expression, detection and study load (number of "
-        "annotations and network degree)",
+        assumes="under the null, labels are exchangeable among genes of nearly equal expression and detection",
     ),
     "family_block": NullModel(
         name="family_block",
-        preserves="all that stratified preserves, and gene families: paralogs and subunits of a complex move as one block",
+        preserves="all that gene_label preserves, gene families (paralogs and subunits of a complex move as one block), and how "
+        "labels spread over coarse strata of expression × detection × study load (number of annotations and network degree)",
         destroys="which family of a size carries which labels; which single gene of a stratum carries which",
-        assumes="under the null, labels are exchangeable among families of equal size, and single genes of like expression",
+        assumes="under the null, labels are exchangeable among families of equal size, and among single genes of roughly equal "
+        "expression, detection and study load",
     ),
 }
 """Companion nulls of every test, by name, in the order in which they are drawn: all permute which gene is which."""
@@ -142,15 +146,25 @@ def exchange(
     detection: NDArray[np.float64],
     families: Sequence[str],
     load: NDArray[np.int64] | None = None,
+    matched: NDArray[np.int64] | None = None,
 ) -> Exchange:
     """The exchange rule of ``null`` on a universe: covariates float64 [n], one family label a gene, study load int64 [n].
 
+    ``stratified``: ``matched`` int64 [n], strata that were cut in a wider universe (:func:`like_genes`), so that both halves of
+    a split and their union ask the same; ``None`` cuts them here.
+
     ``family_block``: families of equal size swap places whole, genes in their order in the universe. Where at least 20
-    families share a size (in practice size 1) they are stratified by mean expression, detection and load like single
-    genes. A family whose size is unique in the universe cannot move; its labels then cannot make a statistic extreme.
+    families share a size (in practice size 1) they are stratified by mean expression, detection and load. A family whose
+    size is unique in the universe cannot move; its labels then cannot make a statistic extreme.
+
+    Raises ``ValueError`` for a null that is none of :data:`NULLS`.
     """
+    if null == "gene_label":
+        return Exchange(np.zeros(len(expression), dtype=np.int64))
+    if null == "stratified":
+        return Exchange(like_genes(expression, detection) if matched is None else matched)
     if null != "family_block":
-        return Exchange(strata(null, expression, detection, load))
+        raise ValueError(f"unknown null '{null}'; the nulls are {', '.join(NULLS)}")
     _, units = np.unique(np.asarray(families), return_inverse=True)
     sizes = np.bincount(units)
     means = [np.bincount(units, weights=x) / sizes for x in (expression, detection)]
@@ -158,33 +172,50 @@ def exchange(
     by_unit = np.zeros(len(sizes), dtype=np.int64)
     for size in np.unique(sizes).tolist():
         rows = np.flatnonzero(sizes == size)
-        fine = strata("stratified", means[0][rows], means[1][rows], None if loads is None else loads[rows])
-        by_unit[rows] = size * (MAX_STRATA + 1) + fine
+        coarse = coarse_strata(means[0][rows], means[1][rows], None if loads is None else loads[rows])
+        by_unit[rows] = size * (MAX_STRATA + 1) + coarse
     return Exchange(by_unit[units], units.astype(np.int64))
 
 
-def strata(
-    null: str,
-    expression: NDArray[np.float64],
-    detection: NDArray[np.float64],
-    load: NDArray[np.int64] | None = None,
-) -> NDArray[np.int64]:
-    """Stratum of each gene of a universe under ``null``: int64 [n].
+def like_genes(expression: NDArray[np.float64], detection: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Strata of genes that are near each other in expression and in detection: int64 [n], 8 to 15 genes in each.
 
-    ``stratified`` cuts the universe into bins of mean expression, each of them into bins of detection, and each of those,
-    where ``load`` is given and there is room, into genes of lower and of higher study load. Expression and detection are
-    cut by rank, ties broken by position, so without load strata have equal sizes up to one. Small universes get fewer
-    strata, because a stratum of under 10 genes would hardly move. ``expression`` and ``detection`` are float64 [n],
-    ``load`` is int64 [n].
+    The universe is halved at the median rank of whichever covariate spreads more in it (in ranks, of the two), then each
+    half, until a half would hold fewer than :data:`NEIGHBOURS` genes: the leaves of a k-d tree. Ranks are of the whole
+    universe, ties broken by position, so nothing is rounded. A universe of fewer than 16 genes is one stratum.
+
+    Coarse bins are not enough: embeddings follow expression and detection so closely that a set of highly expressed genes
+    stands out inside a fifth of a fifth (docs/matching.md has the rates).
+    """
+    ranks = np.stack([_ranks(expression), _ranks(detection)])
+    out = np.zeros(len(expression), dtype=np.int64)
+    waiting, done = [np.arange(len(expression))], 0
+    while waiting:
+        genes = waiting.pop()
+        if len(genes) < 2 * NEIGHBOURS:
+            out[genes] = done
+            done += 1
+            continue
+        spread = np.ptp(ranks[:, genes], axis=1)
+        order = genes[np.argsort(ranks[int(spread[1] > spread[0]), genes])]
+        half = len(order) // 2
+        waiting += [order[half:], order[:half]]
+    return out
+
+
+def coarse_strata(
+    expression: NDArray[np.float64], detection: NDArray[np.float64], load: NDArray[np.int64] | None = None
+) -> NDArray[np.int64]:
+    """Bins of mean expression, each cut into bins of detection, and those into lower and higher study load: int64 [n].
+
+    Expression and detection are cut by rank, ties broken by position, so without load strata have equal sizes up to one.
+    Small universes get fewer strata, because a stratum of under 10 genes would hardly move. ``expression`` and
+    ``detection`` are float64 [n], ``load`` is int64 [n].
 
     Load belongs to the labels and not to the rows. A draw swaps labels inside strata only, and the cut by load has no ties
     across it, so all draws have the strata of the observed arrangement, and the test stays exact.
     """
     n = len(expression)
-    if null == "gene_label":
-        return np.zeros(n, dtype=np.int64)
-    if null != "stratified":
-        raise ValueError(f"unknown null '{null}'; the nulls are {', '.join(NULLS)}")
     wanted = max(1, min(MAX_STRATA if load is not None else MAX_STRATA // 2, n // MIN_STRATUM))
     halves = 2 if load is not None and wanted >= MIN_HALVED else 1
     outer = max(1, round((wanted // halves) ** 0.5))
@@ -239,6 +270,10 @@ def _mid_ranks(values: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _rank_bins(values: NDArray[np.float64], bins: int) -> NDArray[np.int64]:
+    return _ranks(values) * bins // max(1, len(values))
+
+
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.int64]:
     rank = np.empty(len(values), dtype=np.int64)
     rank[np.argsort(values, kind="stable")] = np.arange(len(values))
-    return rank * bins // max(1, len(values))
+    return rank

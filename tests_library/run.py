@@ -31,6 +31,8 @@ class Covariates:
     """Empty means that every gene is a family of its own."""
     load: NDArray[np.int64] | None = None
     """Study load of each gene, int64 [n] (:func:`hyposcreen.tests_library.nulls.study_load`); ``None``: not matched."""
+    matched: NDArray[np.int64] | None = None
+    """Strata of like genes, int64 [n], cut in a wider universe (:func:`hyposcreen.tests_library.nulls.like_genes`)."""
 
     _made: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
@@ -43,7 +45,7 @@ class Covariates:
         """The exchange rule of a null on this universe, made once."""
         if null not in self._made:
             families = self.families or self.symbols
-            self._made[null] = exchange(null, self.expression, self.detection, families, self.load)
+            self._made[null] = exchange(null, self.expression, self.detection, families, self.load, self.matched)
         rule: Exchange = self._made[null]
         return rule
 

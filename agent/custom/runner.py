@@ -90,6 +90,7 @@ class CodeRunner:
             self._covariates[name] = Covariates(
                 tuple(genes.symbol[r] for r in job.universe), genes.mean_expression[rows], genes.detection[rows],
                 tuple(self._families[r] for r in job.universe), np.array(job.load, np.int64),
+                np.array(job.matched, np.int64),
             )  # fmt: skip
         return self._covariates[name]
 

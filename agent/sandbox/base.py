@@ -47,6 +47,8 @@ class Job:
     """Cache rows under test."""
     load: tuple[int, ...]
     """Study load of each of them."""
+    matched: tuple[int, ...]
+    """Stratum of like genes of each of them, cut where both sides of the split are together."""
     test: str
     entity: Mapping[str, Any]
     """``kind`` and the rows: ``members`` / ``pairs`` + ``grades`` / ``edges`` + ``signs``, local to the universe."""
@@ -68,7 +70,8 @@ class Job:
         """Plain JSON types."""
         return {
             "name": self.name, "cache_path": self.cache_path, "cache_digest": self.cache_digest,
-            "universe": list(self.universe), "load": list(self.load), "test": self.test, "entity": dict(self.entity),
+            "universe": list(self.universe), "load": list(self.load),
+            "matched": list(self.matched), "test": self.test, "entity": dict(self.entity),
             "subsets": {k: list(v) for k, v in self.subsets.items()}, "nulls": list(self.nulls),
             "m": self.m, "seed": self.seed, "n_axes": self.n_axes,
             "partner": None if self.partner is None else list(self.partner),

@@ -103,7 +103,8 @@ class Bench:
             usable = np.flatnonzero(cache.genes.usable).astype(np.int64)
             genes, kin = cache.genes, tuple(families[r] for r in universe)
             symbols = tuple(genes.symbol[r] for r in universe)
-            covariates = Covariates(symbols, genes.mean_expression[rows], genes.detection[rows], kin)
+            matched = np.array(job["matched"], dtype=np.int64)
+            covariates = Covariates(symbols, genes.mean_expression[rows], genes.detection[rows], kin, matched=matched)
             held = {"expression": covariates.expression, "detection": covariates.detection}
             geometry = Geometry(cache.layers, usable, rows, families, job["n_axes"], shared, held)
             self._geometries[name] = (geometry, covariates)

@@ -209,7 +209,7 @@ def naive_step_down(vectors: dict[str, Any]) -> dict[str, tuple[int, float]]:
 
 
 def scan_of(route: str, group: str, rows: tuple[str, ...]) -> Scan:
-    job = Job("n", "p", "d", (), (), "cohesion", {}, {}, ("gene_label", "stratified"), 19, 0, 10)
+    job = Job("n", "p", "d", (), (), (), "cohesion", {}, {}, ("gene_label", "stratified"), 19, 0, 10)
     return Scan(route, group, job, rows)
 
 

@@ -72,8 +72,8 @@ def test_worlds_differ_and_planted_ones_know_their_signal(tmp_path: Path, annota
 
 def test_a_set_that_lies_whole_in_one_pole_is_found(tmp_path: Path, annotations: Path) -> None:
     config = replace(SMALL, annotations=str(annotations), iterations=8, permutations_explore=499, permutations_look=999)
-    plan = make_plan(tmp_path, config, "planted", "offline", 8, __version__)
-    world = one_world(str(tmp_path), plan, 8)
+    plan = make_plan(tmp_path, config, "planted", "offline", 4, __version__)
+    world = one_world(str(tmp_path), plan, 4)
     assert world.share == 1.0
     assert world.found
     assert not world.confirmed

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare, mannwhitneyu
 
-from hyposcreen.tests_library.nulls import strata
+from hyposcreen.tests_library.nulls import like_genes
 from hyposcreen.tests_library.worlds import confounded_world, null_world, planted_world
 
 N = 300
@@ -22,7 +22,7 @@ def covariates(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 @given(number=st.integers(1, 10_000), seed=st.integers(0, 2**31))
 def test_a_null_world_permutes_genes_within_strata(number: int, seed: int) -> None:
     expression, detection = covariates()
-    groups = strata("stratified", expression, detection)
+    groups = like_genes(expression, detection)
     world = null_world(number, seed, SYMBOLS, groups)
     assert sorted(world.tolist()) == list(range(N))
     assert np.array_equal(groups[world], groups)
@@ -32,7 +32,7 @@ def test_a_null_world_permutes_genes_within_strata(number: int, seed: int) -> No
 def test_a_null_world_destroys_an_association_within_strata() -> None:
     """A score that separates a set perfectly before is uniform among the worlds' rank sums after."""
     expression, detection = covariates()
-    groups = strata("stratified", expression, detection)
+    groups = like_genes(expression, detection)
     score = np.random.default_rng(1).normal(size=N)
     members = np.concatenate(
         [np.flatnonzero(groups == g)[np.argsort(score[groups == g])[-3:]] for g in np.unique(groups)]
@@ -59,7 +59,7 @@ def test_every_gene_is_as_likely_to_carry_a_label() -> None:
 
 def test_a_confounded_world_ties_labels_to_expression_and_to_nothing_else() -> None:
     expression, detection = covariates()
-    groups = strata("stratified", expression, detection)
+    groups = like_genes(expression, detection)
     annotated = (np.arange(N) < 60).astype(np.int64) * 3
     ranks, within = [], []
     for number in range(1, 101):

@@ -219,8 +219,8 @@ NEAR_MISSES = [
     facts(
         entity={"members": [0]},
         kind=replace(CATALOGUE["axis_separation"], min_size=1),
-        universe=universe(19),
-        threshold=1 / 19,
+        universe=universe(15),
+        threshold=1 / 15,
     ),
 ]
 

@@ -9,7 +9,7 @@ from scipy.stats import binom
 
 from hyposcreen.tests_library.catalogue import CATALOGUE
 from hyposcreen.tests_library.engine.maxt import exceedances, moments, p_value, standardise
-from hyposcreen.tests_library.nulls import NULLS, strata
+from hyposcreen.tests_library.nulls import NULLS, like_genes
 from hyposcreen.tests_library.run import scan
 from hyposcreen.tests_library.statistics.base import Entity
 
@@ -153,7 +153,7 @@ def confounded(world, kind):
         layers = [(X + np.outer(expression / 15, direction)).astype(np.float32) for X in w.layers]
     w.covariates = replace(w.covariates, expression=expression, detection=rng.random(100))
     w.geometry = w.again(layers=layers)
-    groups = strata("stratified", w.covariates.expression, w.covariates.detection)
+    groups = like_genes(w.covariates.expression, w.covariates.detection)
     of_stratum = np.array([expression[groups == g].mean() for g in range(groups.max() + 1)])
     return w, (of_stratum / of_stratum.max())[groups]
 

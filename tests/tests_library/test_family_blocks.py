@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from hyposcreen.tests_library.catalogue import CATALOGUE, scanned_views
 from hyposcreen.tests_library.engine.bank import Bank, bank_key
-from hyposcreen.tests_library.nulls import exchange
+from hyposcreen.tests_library.nulls import coarse_strata, exchange
 from hyposcreen.tests_library.run import Covariates, scan
 from hyposcreen.tests_library.spaces import Geometry
 from hyposcreen.tests_library.statistics.base import Entity
@@ -36,12 +36,12 @@ def test_a_family_is_played_by_a_family_of_its_size_whole_and_in_order(
     assert np.array_equal(bank.arrangements(3, 6), rows[3:])
 
 
-def test_without_families_it_is_the_stratified_null_gene_by_gene() -> None:
+def test_without_families_it_is_coarse_strata_gene_by_gene() -> None:
     rng = np.random.default_rng(0)
     expression, detection = rng.random(200), rng.random(200)
     alone = exchange("family_block", expression, detection, [str(i) for i in range(200)])
-    plain = exchange("stratified", expression, detection, [])
-    assert len(np.unique(np.stack([alone.strata, plain.strata]), axis=1).T) == len(np.unique(plain.strata))
+    plain = coarse_strata(expression, detection)
+    assert len(np.unique(np.stack([alone.strata, plain]), axis=1).T) == len(np.unique(plain))
 
 
 def test_units_of_unequal_size_cannot_stand_in_for_each_other() -> None:
