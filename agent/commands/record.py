@@ -117,9 +117,12 @@ def ledger_show(
 ) -> None:
     """Everything about one row."""
     from ..ledger.export import row_to_json
+    from ..custom.codes import as_shown, code_of
     from ..places import open_ledger
 
-    row = row_to_json(open_ledger(project).row(id_))
+    held = open_ledger(project)
+    row = row_to_json(held.row(id_))
+    code = code_of(held, row["spec"])
     if as_json:
         return say_json(row)
     views = row.pop("views")
@@ -141,6 +144,9 @@ def ledger_show(
         ),
     )
     return None
+    if code is not None:
+        say(f"\nThe statistic, which a model wrote; sha256 {row['spec']['code']}:\n")
+        say("\n".join(f"    {line}" for line in as_shown(code).split("\n")))
 
 
 @ledger.command("verify")

@@ -8,16 +8,15 @@ from typing import Self
 from ..config import Config
 from ..errors import UserError
 from ..executors.base import RETRY_FACTOR, AttemptLog, Executor
-from ..ledger.provenance import Artifact
 from ..ledger.records import ProposerOpened
 from ..ledger.store import Ledger
 from ..project import Project
 from ..sandbox.base import Job, Outcome
 from ..sandbox.statistics import RESOURCE_ENDS, Bounds
 from .bench import CodeBench
+from .codes import codes_of
 from .jobs import CodeJob
 from .runner import CodeRunner
-from .spec import ARTIFACT
 
 MOST_SECONDS, MOST_MEMORY = 60.0, 1 << 30
 """Bounds of one run of a statistic, however much a library test may use."""
@@ -116,7 +115,7 @@ class _Codes:
 
     def __call__(self, sha256: str) -> str:
         if sha256 not in self._found:
-            self._found |= {a.sha256: a.text() for a in self._ledger.records(Artifact) if a.name == ARTIFACT}
+            self._found = codes_of(self._ledger)
         if sha256 not in self._found:
             raise UserError(
                 f"{self._ledger.path} does not hold the code {sha256[:12]} that a row names; run `screen ledger verify`"

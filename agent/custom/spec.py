@@ -12,11 +12,10 @@ from ..ledger.provenance import Artifact
 from ..ledger.records import Record
 from ..ledger.store import Ledger
 from ..project import Project
+from .codes import ARTIFACT
 from .kind import CUSTOM, NAME
 from .proposal import CodeProposal, code_fault
 
-ARTIFACT = "statistic"
-"""Name of the artifact that holds the code."""
 ALTERNATIVE = {"greater": "greater", "less": "less", "either": "two-sided"}
 
 

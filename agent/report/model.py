@@ -11,6 +11,7 @@ from typing import Any
 
 from ...tests_library.nulls import NULLS, OWN_NULLS, null_model
 from ...tests_library.uncertainty import MISSING
+from ..custom.codes import as_shown
 from ..ledger.records import Head, Rejected, Row, RunOpened
 from .audits import AuditLine
 from .control import Control
@@ -76,6 +77,8 @@ class ReportData:
     """Campaigns from elsewhere that were imported into this ledger; nothing of them enters any count of the run."""
     control: Control | None = None
     """The same questions asked of an untrained model, where that was done."""
+    codes: Mapping[str, str] = field(default_factory=dict)
+    """sha256 → code, of statistics that a model wrote."""
     sketches: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Id → null → its distribution in a few numbers (:mod:`hyposcreen.tests_library.sketch`); rows of older ledgers have none."""
 
@@ -117,6 +120,7 @@ def page_json(data: ReportData) -> dict[str, Any]:
         "roles": dict(ROLES),
         "printed": sorted(_printed_only({null for row in data.rows for null in row.companions})),
         "start": default_row(data.rows),
+        **({"codes": {sha256: as_shown(code) for sha256, code in data.codes.items()}} if data.codes else {}),
     }
 
 

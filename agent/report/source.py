@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import LEDGER_NAME
+from ..custom.codes import codes_of
 from ..foreign import campaigns
 from ..ledger.errors import LedgerError
 from ..ledger.records import AttemptEnded, Promoted, Row, RunClosed
@@ -36,6 +37,7 @@ def report_data(ledger: Ledger, folder: Path | None = None) -> ReportData:
         generated=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         audit=() if beside is None else read_audits(beside),
         foreign=tuple(foreign_line(source, found) for source, _, found in campaigns(ledger)),
+        codes=_codes(ledger, rows),
         sketches=_sketches(ledger),
         control=None if beside is None else _control(rows, beside),
     )
@@ -58,6 +60,12 @@ def _control(rows: Sequence[Row], folder: Path) -> Control | None:
                 cache = str(plan.cache["name"])
                 return Control(kind, cache, f"{head.seq}:{head.hash}", control_lines(rows, there))
     return None
+
+
+def _codes(ledger: Ledger, rows: Sequence[Row]) -> Mapping[str, str]:
+    """The code of every row whose statistic a model wrote; what was refused in rehearsal stays in the ledger."""
+    wanted = {row.spec["code"] for row in rows if "code" in row.spec}
+    return {sha256: code for sha256, code in codes_of(ledger).items() if sha256 in wanted} if wanted else {}
 
 
 def _sketches(ledger: Ledger) -> Mapping[str, Mapping[str, Any]]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 
-def item(code: str, annotation: str, layer: str = "L1", **changes: Any) -> dict[str, Any]:
+def item(code: str, annotation: str, layer: str = "L2", **changes: Any) -> dict[str, Any]:
     """A hypothesis with a statistic of its own."""
     return {
         "test": "custom_statistic", "annotation": annotation, "layers": layer, "coordinates": "all",
@@ -49,5 +49,5 @@ class Author:
         good = json.loads(self._server.sensible(body))["hypotheses"]
         for h in good:
             h["code"], h["order_invariant"] = None, None
-        kept = good[: max(0, count - len(mine))] if mine else good
+        kept = good[: max(0, count - len(mine))]
         return self._server.completion(json.dumps({"hypotheses": [*kept, *mine]}))

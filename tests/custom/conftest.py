@@ -2,7 +2,7 @@
 
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -73,3 +73,10 @@ def run_with(fresh: Callable[..., Path], small: Any) -> Callable[..., Any]:
         return Ledger.open_readonly(folder / "runs.db")
 
     return run
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Any]:
+    """Something of the host that must stay as it is."""
+    with load("hyposcreen_custom_host", HERE / "host.py").Host(tmp_path / "host") as one:
+        yield one

@@ -14,6 +14,7 @@ function detail(row) {
     ...(row.reason ? block("Reason", prose(row.reason)) : []),
     ...block("Notes", ...[row.unbalanced, ...row.notes.split("\n")].filter(Boolean).map(prose)),
     ...block("Proposed", ...proposed(row)),
+    ...written(row),
     ...block("What people said of it", ...row.reviews.map(remark)),
     ...block("Replay", el("pre", {}, el("code", {}, `screen replay ${row.id}`))));
   const middle = el("div", {}, ...block("Null distributions, genes A", ...nullPlots(row)), ...block("Effect − null mean", ...deltaPlot(row)), ...balance(row));
@@ -28,6 +29,13 @@ function standing(row) {
   if (row.verdict === "not_confirmed") return `Judged and not confirmed. ${routes}That is no proof of absence.`;
   if (row.verdict === "screened") return `Explored on genes A only, p_scan ${pText(row.p_scan)}: it claims nothing.`;
   return `${label(row.verdict)}: it claims nothing.`;
+}
+// A statistic that a model wrote, as text; never run, and shown whole.
+function written(row) {
+  const sha256 = Object.fromEntries(specOf(row)).code;
+  if (!sha256) return [];
+  const text = DATA.codes?.[sha256] ?? "not in this ledger";
+  return [el("details", {}, el("summary", {}, "The statistic, which a model wrote"), el("p", { class: "small" }, "sha256 ", code(sha256)), el("pre", { class: "prose" }, text))];
 }
 function proposed(row) {
   const kids = ROWS.filter((other) => other.parent === row.id);
