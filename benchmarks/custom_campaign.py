@@ -1,10 +1,10 @@
 """A whole run whose model writes statistics, many of them broken or hostile; then the record is checked and executed again.
 
-``python benchmarks/custom_campaign.py [--iterations 63] [--workers 0] [--quick] [--keep FOLDER] [--no-replay]``. The model is the
-scripted one of ``tests/custom``, over real HTTP on loopback: in every iteration it writes one statistic beside two library
-tests, 28 of the first 63 broken or hostile (``tests/custom/statistics.py``). The run is the embedded default through the command
-line. The script fails if one of these does not hold: the run ends, every statistic has a typed end, nothing of the host was touched, a key
-in the environment stands nowhere, the ledger verifies, and a replay of every row is bit-identical.
+``python benchmarks/custom_campaign.py [--iterations 63] [--workers 0] [--quick] [--keep FOLDER] [--no-replay]``. The model is
+the scripted one of ``tests/custom``, over real HTTP on loopback: in every iteration it writes one statistic beside two library
+tests, 28 of the first 63 broken or hostile (``tests/custom/statistics.py``). The run is the embedded default through the
+command line. The script fails if one of these does not hold: the run ends, every statistic has a typed end, nothing of the host
+was touched, a key in the environment stands nowhere, the ledger verifies, and a replay of every row is bit-identical.
 """
 
 import argparse
