@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -92,8 +93,8 @@ def ledger_list(
         raise UserError(f"--verdict {verdict} is not known; the verdicts are {', '.join(VERDICTS)}", Exit.USAGE)
     held = open_ledger(project)
     quick = limit is not None and verdict is None and not as_json
-    every = held.first_rows(limit or 0) if quick else held.rows(views=as_json)
-    rows = [r for r in every if verdict in (None, r.verdict)][:limit]
+    every = held.first_rows(limit or 0) if quick else held.stream(views=as_json)[1]
+    rows = islice((r for r in every if verdict in (None, r.verdict)), limit)
     if as_json:
         return say_json([row_to_json(r) for r in rows])
     columns = ("id", "test", "annotation", "verdict", "route", "effect", "null", "k/m", "p_scan", "q_bh*", "p_adj")
@@ -116,15 +117,15 @@ def ledger_show(
     id_: Annotated[str, typer.Argument(metavar="ID")], project: Folder = HERE, as_json: AsJson = False
 ) -> None:
     """Everything about one row."""
-    from ..ledger.export import row_to_json
     from ..custom.codes import as_shown, code_of
+    from ..ledger.export import row_to_json
     from ..places import open_ledger
 
     held = open_ledger(project)
     row = row_to_json(held.row(id_))
     code = code_of(held, row["spec"])
     if as_json:
-        return say_json(row)
+        return say_json(row if code is None else row | {"code": code})
     views = row.pop("views")
     for name, value in row.items():
         say(f"{name:<16} {json.dumps(value) if isinstance(value, dict) else '-' if value is None else value}")
@@ -143,10 +144,10 @@ def ledger_show(
             for v in sorted(views, key=lambda v: -abs(v["z"]))
         ),
     )
-    return None
     if code is not None:
         say(f"\nThe statistic, which a model wrote; sha256 {row['spec']['code']}:\n")
         say("\n".join(f"    {line}" for line in as_shown(code).split("\n")))
+    return None
 
 
 @ledger.command("verify")

@@ -83,8 +83,8 @@ def write_csv(rows: Iterable[Row], head: Head, out: TextIO) -> None:
 
 
 def export(ledger: "Ledger", format: Format, out: TextIO) -> Head:
-    """Write every row of ``ledger`` as it is now; returns the head the export carries."""
-    head, rows = ledger.snapshot()
+    """Write every row of ``ledger`` as it is now, row by row; returns the head the export carries."""
+    head, rows = ledger.stream()
     {"csv": write_csv, "json": write_json, "jsonl": write_jsonl}[format](rows, head, out)
     return head
 

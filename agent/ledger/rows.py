@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Select, Table, case, func, literal, select
@@ -34,38 +34,114 @@ _NOT_TESTED = frozenset({"untestable", "invalid", "failed"})
 _COUNTED = frozenset({"ok", "failed"})
 """A test that was run and failed counts with p = 1; one that was never run is no test."""
 
+_PAGE = 500
+"""Ids in one question."""
+
 Columns = Mapping[str, Any]
 
 
-def all_rows(connection: Connection, views: bool, ids: Sequence[str] | None = None) -> tuple[Row, ...]:
-    """Every hypothesis in order of registration, or those of ``ids``. Their q-values always rest on every row."""
-    parts = _Parts.read(connection, views, ids)
-    return _with_multiplicity(connection, [_row(hypothesis, parts) for hypothesis in parts.hypotheses], parts.alpha)
+@dataclass(frozen=True)
+class Whole:
+    """What every row rests on, however few are asked for: a moment of the ledger. Small beside the rows."""
+
+    end: int
+    """Seq of the last entry of that moment. A ledger only grows, so its rows as they were then can be read at any later one."""
+    cache_digest: str
+    counted: "_Counted"
+    promoted: frozenset[str]
+    reviews: Mapping[str, list[dict[str, Any]]]
+    stale: Mapping[str, str]
+    """Id → why the row is no claim any more."""
+
+    @classmethod
+    def read(cls, connection: Connection, end: int) -> "Whole":
+        """The ledger as it is up to the entry ``end``."""
+        run = connection.execute(select(RUN.c.cache_digest, RUN.c.alpha).where(RUN.c.seq <= end)).first()
+        said = _said(connection, end)
+        return cls(
+            end=end,
+            cache_digest=run.cache_digest if run else "",
+            counted=_Counted.read(connection, end, run.alpha if run else None),
+            promoted=frozenset(connection.scalars(select(PROMOTION.c.id).where(PROMOTION.c.seq <= end))),
+            reviews=_by_id(said),
+            stale=_stale(connection, said, end),
+        )
 
 
-def one_row(connection: Connection, id_: str) -> Row | None:
-    """One hypothesis with its views, or ``None``."""
-    return next(iter(all_rows(connection, True, [id_])), None)
+class Pages:
+    """Every row in order of registration, a page at a time. Each page may be read in a transaction of its own."""
+
+    def __init__(self, whole: Whole, views: bool) -> None:
+        self._whole, self._views = whole, views
+        self._after = self._proposed = 0
+        self._proposals: dict[tuple[int, int], Columns] = {}
+        self._attempts: Mapping[str, int] | None = None
+
+    def next(self, connection: Connection, count: int) -> list[Row]:
+        """The next ``count`` rows; fewer at the end, and none behind it."""
+        end = self._whole.end
+        query = select(HYPOTHESIS).where(HYPOTHESIS.c.seq > self._after, HYPOTHESIS.c.seq <= end)
+        page = [dict(row) for row in connection.execute(query.order_by(HYPOTHESIS.c.seq).limit(count)).mappings()]
+        if not page:
+            return []
+        self._after = page[-1]["seq"]
+        if self._attempts is None:
+            self._attempts = _attempts(connection, end)
+        self._read_proposals(connection, page)
+        return _rows(connection, self._whole, page, self._attempts, self._proposals, self._views)
+
+    def _read_proposals(self, connection: Connection, page: Sequence[Columns]) -> None:
+        """Proposals stand before the row that came of them: one pass over them, beside the rows."""
+        first, last = page[0]["iteration"], page[-1]["seq"]
+        query = select(PROPOSAL.c.seq, *_PROPOSAL_COLUMNS).where(
+            PROPOSAL.c.seq > self._proposed, PROPOSAL.c.seq <= last
+        )
+        self._proposals = {key: said for key, said in self._proposals.items() if key[0] >= first}
+        self._proposals |= _by_slot(connection, query)
+        self._proposed = last
 
 
-def ids_of(connection: Connection, first: int) -> list[str]:
-    """The first so many hypotheses, in order of registration."""
-    return list(connection.scalars(select(HYPOTHESIS.c.id).order_by(HYPOTHESIS.c.seq).limit(first)))
+def rows_named(connection: Connection, ids: Sequence[str], end: int) -> list[Row]:
+    """The hypotheses of ``ids`` that there are, with their views, in order of registration."""
+    query = select(HYPOTHESIS).where(HYPOTHESIS.c.id.in_(ids), HYPOTHESIS.c.seq <= end).order_by(HYPOTHESIS.c.seq)
+    page = [dict(row) for row in connection.execute(query).mappings()]
+    if not page:
+        return []
+    spoken = select(*_PROPOSAL_COLUMNS).where(PROPOSAL.c.iteration.in_({row["iteration"] for row in page}))
+    proposals = _by_slot(connection, spoken.order_by(PROPOSAL.c.seq))
+    return _rows(connection, Whole.read(connection, end), page, _attempts(connection, end, ids), proposals, True)
+
+
+def first_and_last(connection: Connection) -> tuple[str, str] | None:
+    """Ids of the first and the last hypothesis, or ``None`` where there is none."""
+    ends = [
+        connection.scalar(select(HYPOTHESIS.c.id).order_by(order).limit(1))
+        for order in (HYPOTHESIS.c.seq, HYPOTHESIS.c.seq.desc())
+    ]
+    return (str(ends[0]), str(ends[1])) if ends[0] is not None else None
 
 
 def verdict_counts(connection: Connection) -> dict[str, int]:
-    """Verdict → rows, without reading what else the rows say."""
-    query = (
-        select(HYPOTHESIS.c.id, RESULT.c.status, VERDICT.c.verdict)
-        .outerjoin(RESULT, RESULT.c.id == HYPOTHESIS.c.id)
-        .outerjoin(VERDICT, VERDICT.c.id == HYPOTHESIS.c.id)
+    """Verdict → rows, counted by the database."""
+    joined = HYPOTHESIS.outerjoin(RESULT, RESULT.c.id == HYPOTHESIS.c.id).outerjoin(
+        VERDICT, VERDICT.c.id == HYPOTHESIS.c.id
     )
-    stale = _stale(connection)
-    found = Counter(
-        "stale" if id_ in stale else _verdict(status and {"status": status}, verdict and {"verdict": verdict})
-        for id_, status, verdict in connection.execute(query)
-    )
-    return dict(sorted(found.items()))
+    kinds = select(RESULT.c.status, VERDICT.c.verdict, func.count()).select_from(joined)
+    grouped = kinds.group_by(RESULT.c.status, VERDICT.c.verdict)
+    found: Counter[str] = Counter()
+    for status, verdict, count in connection.execute(grouped):
+        found[_called(status, verdict)] += count
+    stale = list(_stale(connection, _said(connection)))
+    for start in range(0, len(stale), _PAGE):
+        mine = grouped.where(HYPOTHESIS.c.id.in_(stale[start : start + _PAGE]))
+        for status, verdict, count in connection.execute(mine):
+            found[_called(status, verdict)] -= count
+            found["stale"] += count
+    return {name: count for name, count in sorted(found.items()) if count}
+
+
+def _called(status: str | None, verdict: str | None) -> str:
+    return _verdict(status and {"status": status}, verdict and {"verdict": verdict})
 
 
 def costs(connection: Connection) -> tuple[Completion, ...]:
@@ -76,73 +152,86 @@ def costs(connection: Connection) -> tuple[Completion, ...]:
     return tuple(Completion(**row) for row in connection.execute(query).mappings())
 
 
-def _stale(connection: Connection) -> Mapping[str, str]:
+def _said(connection: Connection, end: int | None = None) -> list[dict[str, Any]]:
+    """Every remark, in order."""
+    query = select(*_REVIEW_COLUMNS).order_by(REVIEW.c.seq)
+    query = query if end is None else query.where(REVIEW.c.seq <= end)
+    return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def _stale(connection: Connection, said: Sequence[Mapping[str, Any]], end: int | None = None) -> Mapping[str, str]:
     """Id → why the row is no claim any more; asks for the lineage only where anything was said."""
-    said = [dict(row) for row in connection.execute(select(*_REVIEW_COLUMNS).order_by(REVIEW.c.seq)).mappings()]
     if not said:
         return {}
-    parents = connection.execute(select(HYPOTHESIS.c.id, HYPOTHESIS.c.parent).order_by(HYPOTHESIS.c.seq)).all()
-    return stale_rows({row.id: row.parent for row in parents}, said)
+    query = select(HYPOTHESIS.c.id, HYPOTHESIS.c.parent).order_by(HYPOTHESIS.c.seq)
+    query = query if end is None else query.where(HYPOTHESIS.c.seq <= end)
+    return stale_rows({row.id: row.parent for row in connection.execute(query)}, said)
+
+
+def _attempts(connection: Connection, end: int, ids: Sequence[str] | None = None) -> Mapping[str, int]:
+    """Id → how often its test was begun."""
+    begun = select(ATTEMPT.c.id, func.count()).where(ATTEMPT.c.event == "started", ATTEMPT.c.seq <= end)
+    begun = begun if ids is None else begun.where(ATTEMPT.c.id.in_(ids))
+    return {str(id_): int(count) for id_, count in connection.execute(begun.group_by(ATTEMPT.c.id))}
+
+
+def _by_slot(connection: Connection, query: Select[Any]) -> dict[tuple[int, int], Columns]:
+    """(iteration, slot) → who proposed, and from what."""
+    return {(row["iteration"], row["slot"]): dict(row) for row in connection.execute(query).mappings()}
+
+
+def _rows(
+    connection: Connection,
+    whole: Whole,
+    hypotheses: Sequence[Columns],
+    attempts: Mapping[str, int],
+    proposals: Mapping[tuple[int, int], Columns],
+    views: bool,
+) -> list[Row]:
+    ids = [row["id"] for row in hypotheses]
+
+    def read(query: Select[Any], of: Table) -> list[dict[str, Any]]:
+        found = connection.execute(query.where(of.c.id.in_(ids), of.c.seq <= whole.end))
+        return [dict(row) for row in found.mappings()]
+
+    results = {row["id"]: row for row in read(select(RESULT), RESULT)}
+    parts = _Parts(
+        results=results,
+        verdicts={row["id"]: row for row in read(select(VERDICT), VERDICT)},
+        looks={
+            (row["id"], row["route"]): row
+            for row in read(select(LOOK_RESULT).order_by(LOOK_RESULT.c.look), LOOK_RESULT)
+        },
+        views=_views(connection, [row["seq"] for row in results.values()]) if views else {},
+        attempts=attempts,
+        proposals=proposals,
+    )
+    return [_row(hypothesis, whole, parts) for hypothesis in hypotheses]
+
+
+def _views(connection: Connection, results: Sequence[int]) -> Mapping[str, list[dict[str, Any]]]:
+    """Id → its views; asked for by the entries of the results, which are the key of their table."""
+    query = select(VIEW_RESULT.c.id, *_VIEW_COLUMNS).where(VIEW_RESULT.c.seq.in_(results))
+    ordered = connection.execute(query.order_by(VIEW_RESULT.c.seq, VIEW_RESULT.c.ordinal)).mappings()
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in ordered:
+        view = dict(row)
+        found.setdefault(view.pop("id"), []).append(view)
+    return found
 
 
 @dataclass(frozen=True)
 class _Parts:
-    """The projections of one moment, keyed by hypothesis."""
+    """What the projections say of one page of rows, keyed by hypothesis."""
 
-    cache_digest: str
-    alpha: float | None
-    """The run's; ``None`` before a run is opened."""
-    hypotheses: tuple[Columns, ...]
     results: Mapping[str, Columns]
     verdicts: Mapping[str, Columns]
-    promoted: frozenset[str]
-    attempts: Mapping[str, int]
     looks: Mapping[tuple[str, str], Columns]
     """(id, route) → the latest look's result."""
     views: Mapping[str, list[dict[str, Any]]]
+    attempts: Mapping[str, int]
     proposals: Mapping[tuple[int, int], Columns]
     """(iteration, slot) → who proposed, and from what."""
-    reviews: Mapping[str, list[dict[str, Any]]]
-    stale: Mapping[str, str]
-    """Id → why the row is no claim any more."""
-
-    @classmethod
-    def read(cls, connection: Connection, views: bool, ids: Sequence[str] | None = None) -> "_Parts":
-        def read(query: Select[Any], of: Table | None = None) -> Iterable[Columns]:
-            if ids is not None and of is not None:
-                query = query.where(of.c.id.in_(ids))
-            return [dict(row) for row in connection.execute(query).mappings()]
-
-        started = select(ATTEMPT.c.id, func.count()).where(ATTEMPT.c.event == "started").group_by(ATTEMPT.c.id)
-        if ids is not None:
-            started = started.where(ATTEMPT.c.id.in_(ids))
-        hypotheses = tuple(read(select(HYPOTHESIS).order_by(HYPOTHESIS.c.seq), HYPOTHESIS))
-        said = [dict(review) for review in read(select(*_REVIEW_COLUMNS).order_by(REVIEW.c.seq), REVIEW)]
-        spoken = select(*_PROPOSAL_COLUMNS)
-        if ids is not None:
-            spoken = spoken.where(PROPOSAL.c.iteration.in_({row["iteration"] for row in hypotheses}))
-        by_view: dict[str, list[dict[str, Any]]] = {}
-        if views:
-            query = select(VIEW_RESULT.c.id, *_VIEW_COLUMNS).order_by(VIEW_RESULT.c.seq, VIEW_RESULT.c.ordinal)
-            for view in map(dict, read(query, VIEW_RESULT)):
-                by_view.setdefault(view.pop("id"), []).append(view)
-        return cls(
-            cache_digest=connection.scalar(select(RUN.c.cache_digest)) or "",
-            alpha=connection.scalar(select(RUN.c.alpha)),
-            hypotheses=hypotheses,
-            results={row["id"]: row for row in read(select(RESULT), RESULT)},
-            verdicts={row["id"]: row for row in read(select(VERDICT), VERDICT)},
-            promoted=frozenset(connection.scalars(select(PROMOTION.c.id))),
-            attempts={str(id_): int(count) for id_, count in connection.execute(started)},
-            looks={
-                (row["id"], row["route"]): row
-                for row in read(select(LOOK_RESULT).order_by(LOOK_RESULT.c.look), LOOK_RESULT)
-            },
-            views=by_view,
-            proposals={(row["iteration"], row["slot"]): row for row in read(spoken)},
-            reviews=_by_id(said),
-            stale=_stale(connection),
-        )
 
 
 def _by_id(rows: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -152,7 +241,7 @@ def _by_id(rows: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def _row(hypothesis: Columns, parts: _Parts) -> Row:
+def _row(hypothesis: Columns, whole: Whole, parts: _Parts) -> Row:
     id_ = hypothesis["id"]
     result = parts.results.get(id_)
     verdict = parts.verdicts.get(id_)
@@ -163,26 +252,24 @@ def _row(hypothesis: Columns, parts: _Parts) -> Row:
     return Row(
         **{name: hypothesis[name] for name in _FROM_HYPOTHESIS},
         **(_numbers(result) | _refused(verdict)),
-        verdict="stale" if id_ in parts.stale else _verdict(result, verdict),
+        **whole.counted.columns(id_),
+        verdict="stale" if id_ in whole.stale else _verdict(result, verdict),
         route=route,
-        q_bh=None,
-        q_by=None,
-        p_holm=None,
         p_confirm=deciding["p"] if deciding else None,
         p_confirm_adj=deciding["p_adj"] if deciding else None,
         p_u_adj=look["U"]["p_adj"] if look["U"] else None,
         p_h_adj=look["H"]["p_adj"] if look["H"] else None,
-        promoted=id_ in parts.promoted,
+        promoted=id_ in whole.promoted,
         proposer_move=hypothesis["move"],
         spec=json.loads(hypothesis["spec"]),
-        cache_digest=parts.cache_digest,
+        cache_digest=whole.cache_digest,
         views=tuple(parts.views.get(id_, ())),
         attempts=parts.attempts.get(id_, 0),
         proposer=proposal.get("proposer", ""),
         proposal_source=json.loads(proposal.get("source", "{}")),
-        reviews=tuple(parts.reviews.get(id_, ())),
-        invalidated=parts.stale.get(id_, ""),
-        verdict_of_run=_verdict(result, verdict) if id_ in parts.stale else "",
+        reviews=tuple(whole.reviews.get(id_, ())),
+        invalidated=whole.stale.get(id_, ""),
+        verdict_of_run=_verdict(result, verdict) if id_ in whole.stale else "",
     )
 
 
@@ -236,24 +323,36 @@ def _deciding(route: str | None, look: Mapping[str, Columns | None]) -> Columns 
     return min(candidates, key=lambda found: float(found["p_adj"]), default=None)
 
 
-def _with_multiplicity(connection: Connection, rows: list[Row], alpha: float | None) -> tuple[Row, ...]:
-    """The columns that need every counted row, in the order of their results."""
-    query = select(RESULT.c.id, RESULT.c.p_scan).where(RESULT.c.status.in_(_COUNTED)).order_by(RESULT.c.seq)
-    counted = connection.execute(query).all()
-    try:
-        columns = _printed([p for _, p in counted], alpha)
-    except ValueError as error:
-        raise LedgerError(f"the result table was edited: {error}; verify the ledger", EXIT_VERIFICATION) from error
-    place = {id_: number for number, (id_, _) in enumerate(counted)}
-    for index, row in enumerate(rows):
-        if row.id in place:
-            numbers: dict[str, Any] = {name: values[place[row.id]] for name, values in columns.items()}
-            rows[index] = replace(row, **numbers)
-    return tuple(rows)
+@dataclass(frozen=True)
+class _Counted:
+    """The columns that need every counted row. For the eye, never for a decision."""
+
+    place: Mapping[str, int]
+    """Id → its place in the order of testing."""
+    values: Mapping[str, Sequence[float]]
+    """Column → one value a place."""
+
+    @classmethod
+    def read(cls, connection: Connection, end: int, alpha: float | None) -> "_Counted":
+        """``alpha`` is the run's; ``None`` before a run is opened."""
+        query = select(RESULT.c.id, RESULT.c.p_scan).where(RESULT.c.status.in_(_COUNTED), RESULT.c.seq <= end)
+        counted = connection.execute(query.order_by(RESULT.c.seq)).all()
+        try:
+            values = _printed([p for _, p in counted], alpha)
+        except ValueError as error:
+            raise LedgerError(f"the result table was edited: {error}; verify the ledger", EXIT_VERIFICATION) from error
+        return cls({id_: place for place, (id_, _) in enumerate(counted)}, values)
+
+    def columns(self, id_: str) -> dict[str, Any]:
+        """Those of one row; unknown where it does not count."""
+        place = self.place.get(id_)
+        if place is None:
+            return {"q_bh": None, "q_by": None, "p_holm": None}
+        return {name: values[place] for name, values in self.values.items()}
 
 
 def _printed(p: list[float], alpha: float | None) -> dict[str, Sequence[float]]:
-    """Column → one value a counted row, for p in the order of testing. For the eye, never for a decision."""
+    """Column → one value a counted row, for p in the order of testing."""
     adjusted = printed_columns(p)
     columns: dict[str, Sequence[float]] = {
         "q_bh": adjusted["bh"],

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -23,7 +23,7 @@ from .database import TIMEOUT, Database, Location, database_at
 from .errors import EXIT_USAGE, EXIT_VERIFICATION, LedgerError, RepeatedError
 from .failpoints import reached
 from .projections import named, project
-from .records import CONTEXT_KINDS, AttemptStarted, Completion, Head, Record, Registered, Rejected, Row, RunOpened
+from .records import CONTEXT_KINDS, AttemptStarted, Completion, Head, Record, Rejected, Row, RunOpened
 from .rules import order_problem
 from .schema import ENTRY, METADATA, PROJECTIONS, SCHEMA_VERSION
 
@@ -205,7 +205,27 @@ class Ledger:
     def first_rows(self, count: int) -> tuple[Row, ...]:
         """The first ``count`` hypotheses, without views; their q-values rest on every row."""
         with self._projected() as connection:
-            return assembly.all_rows(connection, False, assembly.ids_of(connection, count))
+            whole = assembly.Whole.read(connection, _head(connection).seq)
+            return tuple(assembly.Pages(whole, views=False).next(connection, count))
+
+    def stream(self, views: bool = True) -> tuple[Head, Iterator[Row]]:
+        """Head and rows of one and the same moment, the rows read as they are taken: whoever takes them may be slow, and
+        keeps no writer waiting."""
+        if self._version != SCHEMA_VERSION:
+            head, rows = self.snapshot(views)
+            return head, iter(rows)
+        with self._reading() as connection:
+            head = _head(connection)
+            pages = assembly.Pages(assembly.Whole.read(connection, head.seq), views)
+        return head, self._stream(pages)
+
+    def _stream(self, pages: assembly.Pages) -> Iterator[Row]:
+        while True:
+            with self._reading() as connection:
+                page = pages.next(connection, _PAGE)
+            if not page:
+                return
+            yield from page
 
     def counts(self) -> tuple[Head, dict[str, int], dict[str, int]]:
         """Head, kind of entry → how many, and verdict → rows, of one moment; quick however many rows there are."""
@@ -215,16 +235,18 @@ class Ledger:
     def snapshot(self, views: bool = True) -> tuple[Head, tuple[Row, ...]]:
         """Head and rows of one and the same moment."""
         with self._projected() as connection:
-            return _head(connection), assembly.all_rows(connection, views)
+            head = _head(connection)
+            pages = assembly.Pages(assembly.Whole.read(connection, head.seq), views)
+            return head, tuple(chain.from_iterable(iter(lambda: pages.next(connection, _PAGE), [])))
 
     def row(self, id: str) -> Row:
         """One hypothesis. Raises :class:`LedgerError` naming the known range if there is none with that id."""
         with self._projected() as connection:
-            row = assembly.one_row(connection, id)
-        if row is not None:
-            return row
-        ids = [registered.id for registered in self.records(Registered)]
-        known = f"it holds {ids[0]} to {ids[-1]}" if ids else "it holds no hypotheses yet"
+            rows = assembly.rows_named(connection, [id], _head(connection).seq)
+            ends = None if rows else assembly.first_and_last(connection)
+        if rows:
+            return rows[0]
+        known = f"it holds {ends[0]} to {ends[1]}" if ends else "it holds no hypotheses yet"
         raise LedgerError(f"there is no hypothesis {id} in {self.path}; {known}", EXIT_USAGE)
 
     def to_pandas(self, views: bool = False) -> "pd.DataFrame":

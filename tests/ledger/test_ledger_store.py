@@ -59,11 +59,27 @@ def test_entries_can_be_asked_by_kind_and_from_a_place(full):
 
 
 def test_pages_do_not_show(ledger, make, monkeypatch):
-    monkeypatch.setattr("hyposcreen.agent.ledger.store._PAGE", 3)
-    monkeypatch.setattr("hyposcreen.agent.ledger.verify._PAGE", 3)
     ledger.append(*make.campaign())
+    rows = ledger.rows()
+    monkeypatch.setattr("hyposcreen.agent.ledger.store._PAGE", 3)
+    monkeypatch.setattr("hyposcreen.agent.ledger.store._LARGE_PAGE", 3)
     assert [entry.seq for entry in ledger.entries()] == list(range(1, len(make.campaign()) + 1))
-    assert verify(ledger.path).ok
+    assert ledger.rows() == tuple(ledger.stream()[1]) == rows
+    assert ledger.first_rows(2) == tuple(replace(row, views=()) for row in rows[:2])
+    assert [ledger.row(row.id) for row in rows] == list(rows)
+    ledger.rebuild()
+    assert verify(ledger.path, page=3).ok and ledger.rows() == rows
+
+
+def test_a_stream_tells_of_the_moment_it_was_opened_and_keeps_no_writer_waiting(full, make, monkeypatch):
+    monkeypatch.setattr("hyposcreen.agent.ledger.store._PAGE", 1)
+    before = full.head(), full.rows()
+    head, rows = full.stream()
+    read = [next(rows)]
+    full.append(r.Reviewed("H0002", "Ann", "invalidate", "a wrong set", "2026-01-01T00:00:00+00:00"))
+    full.append(r.AttemptStarted("H0004", 1, "host:1:x late", "2026-01-01T00:00:00+00:00", 60.0))
+    assert (head, (*read, *rows)) == before
+    assert [row.verdict for row in full.stream()[1]] == ["not_confirmed", "stale", "untestable", "registered"]
 
 
 def test_batches_and_context_do_not_reach_the_content_head(tmp_path, full, make):
