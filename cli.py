@@ -105,7 +105,8 @@ def run(
         str | None, typer.Option(help="Of dask: the scheduler's address, or the file it wrote.")
     ] = None,
     sandbox: Annotated[
-        str | None, typer.Option(help="Boundary of workers: auto, namespaces, landlock, sealed or none.")
+        str | None,
+        typer.Option(help="Boundary of workers: auto, namespaces, landlock, sealed, none, docker, podman, seatbelt."),
     ] = None,
     control: Annotated[
         str | None,

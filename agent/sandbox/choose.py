@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import Exit, UserError
-from .backends import BACKENDS, CONFINING
+from .backends import BACKENDS, CONFINING, LAUNCHING
 from .backends.base import Confining
 from .base import Sandbox
 from .confined import ConfinedSandbox
+from .launched import LaunchedSandbox
 from .nursery import Nursery
 from .process import ProcessSandbox
 from .selftest import Finding, examine
@@ -52,7 +53,7 @@ def workers(wanted: str = AUTO, threads: int = 1) -> Workers:
         raise UserError(f"sandbox '{wanted}' is not known; choose one of {', '.join((AUTO, *BACKENDS))}", Exit.USAGE)
     if wanted == NONE:
         return _plain("no sandbox, as asked for: library tests run in plain worker processes", threads)
-    found = findings()
+    found = findings() if wanted == AUTO or BACKENDS[wanted].chosen else examine([wanted])
     name = strongest(found) if wanted == AUTO else wanted
     if name is None:
         why = "; ".join(f"{f.backend} {f.in_words}" for f in found.values())
@@ -63,6 +64,9 @@ def workers(wanted: str = AUTO, threads: int = 1) -> Workers:
         raise UserError(
             f"sandbox '{name}' {found[name].in_words}; use --sandbox auto, or --sandbox none to run library tests without"
         )
+    if name in LAUNCHING:
+        program = LAUNCHING[name]
+        return Workers(name, "", lambda: LaunchedSandbox(program, threads), lambda: None)
     backend = CONFINING[name]
     nursery = Nursery("everything" if backend.preload else "usual", backend=name)
     return Workers(name, "", lambda: ConfinedSandbox(backend, nursery, threads), nursery.close)
@@ -75,6 +79,7 @@ def for_foreign_code(wanted: str = AUTO) -> Confining:
     if wanted not in (AUTO, *BACKENDS):
         raise UserError(f"sandbox '{wanted}' is not known; choose one of {', '.join((AUTO, *BACKENDS))}", Exit.USAGE)
     found = findings()
+    found = {name: finding for name, finding in found.items() if BACKENDS[name].holds_code}
     name = strongest(found) if wanted == AUTO else wanted
     if name is None or not found[name].holds:
         why = "; ".join(f"{f.backend} {f.in_words}" for f in found.values() if name in (None, f.backend))
@@ -91,7 +96,7 @@ def strongest(found: dict[str, Finding]) -> str | None:
 
 
 def findings(fresh: bool = False) -> dict[str, Finding]:
-    """What the self-test found on this boot; runs it where nothing is kept, or when ``fresh``."""
+    """What the self-test found on this boot of backends that ``auto`` may take; runs it where nothing is kept, or ``fresh``."""
     path = _kept_at()
     found = {} if fresh else _read(path)
     if not found:

@@ -72,6 +72,10 @@ class ProcessSandbox(OneWorker):
         """What starts the worker."""
         return [sys.executable, *ARGUMENTS, str(os.getpid())]
 
+    def _environment(self) -> dict[str, str]:
+        """All variables of what it starts."""
+        return worker_environment(self._threads)
+
     def _kill(self) -> None:
         process = self._process
         if process is not None and process.returncode is None:
@@ -97,7 +101,7 @@ class ProcessSandbox(OneWorker):
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._log,
-                env=worker_environment(self._threads),
+                env=self._environment(),
                 start_new_session=True,  # Ctrl-C is for the loop, which ends its workers itself
             )
         return self._process

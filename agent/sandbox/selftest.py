@@ -19,8 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .backends import BACKENDS, CONFINING
+from .backends import BACKENDS, CONFINING, LAUNCHING
+from .backends.base import Launching
 from .frames import read_frame
+from .launched import LaunchedSandbox
 from .nursery import Nursery
 from .process import tail_of
 
@@ -53,6 +55,7 @@ class Finding:
         if not self.holds:
             return f"does not hold here: {self.reason}"
         known = f"; open by design: {', '.join(BACKENDS[self.backend].open)}"
+        known += f"; {BACKENDS[self.backend].untried}" * bool(BACKENDS[self.backend].untried)
         rest = f"; not shown here: {', '.join(self.not_shown)}" if self.not_shown else ""
         return f"closed: {', '.join(self.closed)}{known}{rest}"
 
@@ -65,7 +68,30 @@ def examine(names: Iterable[str]) -> dict[str, Finding]:
     }
     if any(name in CONFINING for name in fitting):
         found |= _confining([name for name in fitting if name in CONFINING])
+    found |= {name: _launching(name) for name in fitting if name in LAUNCHING}
     return {name: found[name] for name in names}
+
+
+def _launching(name: str) -> Finding:
+    """As :func:`_finding`, for a boundary that a program builds."""
+    started = time.monotonic()
+    found = []
+    with _targets() as (targets, seen):
+        for sandbox, memory in ((LaunchedSandbox(LAUNCHING[name]), _MEMORY), (LaunchedSandbox(_FREE), _UNLIMITED)):
+            try:
+                found.append((sandbox.probe(targets, memory), seen()))
+            except OSError as error:
+                return _refused(name, str(error))
+            finally:
+                sandbox.close()
+    (inside, from_outside), (free, _) = found
+    return _judged(name, inside, from_outside, free, started)
+
+
+_FREE = Launching(
+    name="plain", confines="", holds_code=False, open=(), command=lambda launch: (launch.interpreter, *launch.arguments)
+)
+"""The same worker without a boundary: the control."""
 
 
 def _confining(names: Iterable[str]) -> dict[str, Finding]:

@@ -217,10 +217,9 @@ def _about(request: Mapping[str, Any]) -> dict[str, Any]:
         from .probes import run_probes
 
         return dict(run_probes(request["probe"]))
-    from ..fingerprint import environment
+    from .launched import made_of
 
-    _, found = environment({}, request["threads"])
-    return {"code": found.code, "packages": dict(found.packages), "numerics": dict(found.numerics)}
+    return made_of(request["threads"])
 
 
 def limit_memory(extra_bytes: int) -> None:

@@ -29,6 +29,8 @@ OURS = Path(__file__).parent / "attacks"
 SHARED = Path(__file__).parents[3] / "shared" / "attacks"
 KEY = "CANARY-ENV-9c1d"
 """In the environment of the parent; nowhere else."""
+BY_DESIGN = {"path_exists": "see that a path exists"}
+"""Attack → what a backend must say it lets, for the attack to get through."""
 BOUNDS = Bounds(wall_seconds=6.0, cpu_seconds=3, memory_bytes=1 << 30)
 
 PRELUDE = """

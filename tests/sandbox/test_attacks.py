@@ -45,6 +45,13 @@ def test_attacks_leave_no_evidence(corpus: Any, scene: Any, sandbox: StatisticSa
         assert not verdict.evidence, (attack.name, verdict)
 
 
+def test_what_is_open_by_design_is_open_and_nothing_else(corpus: Any, scene: Any, sandbox: StatisticSandbox) -> None:
+    for attack in corpus.own_attacks():
+        if attack.name in corpus.BY_DESIGN:
+            verdict = scene.play(sandbox, attack)
+            assert bool(verdict.evidence) == (corpus.BY_DESIGN[attack.name] in sandbox.backend.lets), verdict
+
+
 def test_the_other_half_leaves_no_evidence(corpus: Any, scene: Any, sandbox: StatisticSandbox) -> None:
     attacks = corpus.shared_attacks()
     if not attacks:

@@ -11,7 +11,7 @@ import pytest
 
 from hyposcreen.agent.errors import UserError
 from hyposcreen.agent.sandbox import choose
-from hyposcreen.agent.sandbox.backends import BACKENDS, CONFINING
+from hyposcreen.agent.sandbox.backends import BACKENDS
 from hyposcreen.agent.sandbox.selftest import Finding
 
 IMITATE = Path(__file__).parent / "imitate.py"
@@ -70,7 +70,7 @@ def test_without_any_boundary_library_tests_run_and_say_so(tmp_path: Path, proje
 
 @pytest.fixture
 def nothing_holds(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = {name: Finding(name, False, (), (), (), "imitated", 0.0) for name in CONFINING if name != "none"}
+    found = {name: Finding(name, False, (), (), (), "imitated", 0.0) for name in BACKENDS if name != "none"}
     monkeypatch.setattr(choose, "findings", lambda fresh=False: found)
 
 

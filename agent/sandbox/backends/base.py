@@ -81,9 +81,11 @@ class Launch:
 
 @dataclass(frozen=True, kw_only=True)
 class Launching(Backend):
-    """A boundary that a program of the machine builds, with the worker as its child. Both functions are pure."""
+    """A boundary that a program of the machine builds, with the worker as its child."""
 
     command: Callable[[Launch], tuple[str, ...]]
     """The command line that starts the worker with its input and output passed through."""
+    needs: tuple[str, ...] = ()
+    """Beginnings of the variables that the program itself needs, where it is a client and its worker does not see them."""
     end: Callable[[str], tuple[str, ...]] | None = None
     """Name of a worker → the command line that ends it, where ending the program is not enough."""

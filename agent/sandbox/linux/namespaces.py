@@ -66,6 +66,7 @@ def show_only(shown: Iterable[str], covered: Iterable[str] = ()) -> None:
     held = {path: None if empty else _held(path) for path, empty in layout(shown, covered)}
     missing = {path for path, file in held.items() if file is None} - set(covered)
     os.chdir("/")
+    before = os.umask(0o666)  # what leads to a path may be gone through and not listed
     _empty(_SITE)
     os.chdir(_SITE)
     for path, file in held.items():
@@ -74,6 +75,7 @@ def show_only(shown: Iterable[str], covered: Iterable[str] = ()) -> None:
     call("pivot_root", b".", b".")
     call("umount2", b".", _DETACH)
     os.chdir("/")
+    os.umask(before)
     for path in ("/", *covered):
         if os.path.ismount(path):
             call("mount", b"none", path.encode(), None, _REMOUNT | _BIND | _RDONLY | _NOSUID | _NODEV | _NOEXEC, None)
@@ -149,4 +151,4 @@ def _place(path: str, file: int | None) -> None:
 
 
 def _empty(place: str) -> None:
-    call("mount", b"none", os.fsencode(place), b"tmpfs", _NOSUID | _NODEV | _NOEXEC, b"size=1m,nr_inodes=8k,mode=755")
+    call("mount", b"none", os.fsencode(place), b"tmpfs", _NOSUID | _NODEV | _NOEXEC, b"size=1m,nr_inodes=8k,mode=111")
