@@ -16,6 +16,7 @@ from typing import Any
 
 from ..hypotheses.canonical import canonical_json
 from ..tests_library.catalogue import CATALOGUE
+from .custom.kind import NAME as CUSTOM
 from .ledger.provenance import Artifact, Environment
 
 _PACKAGE = __name__.partition(".")[0]
@@ -24,6 +25,11 @@ _ENGINE = ("agent.sandbox.worker", "agent.explore", "agent.results", "agent.look
 """Modules that every number passes through."""
 _FOLLOWED = ("tests_library.", "hypotheses.", "embeddings_cache.", "agent.sandbox.brought")
 """What is imported from elsewhere (settings, progress, the ledger) makes no number."""
+_OF_CODE = (
+    "agent.custom.runner", "agent.custom.ensembles", "agent.custom.bench", "agent.custom.jobs", "agent.custom.kind",
+    "agent.blinded", "agent.sandbox.statistics", "agent.sandbox.foreign",
+)  # fmt: skip
+"""What a statistic that a model wrote passes through; its own code is named by the row and kept in the ledger."""
 _CATALOGUE = "tests_library.catalogue"
 PACKAGES = ("numpy", "scipy", "numba", "llvmlite", "scikit-learn", "gudhi", "statsmodels", "pandas", "threadpoolctl")
 
@@ -47,13 +53,13 @@ def sources(files: Iterable[str]) -> dict[str, str]:
 @cache
 def all_files() -> tuple[str, ...]:
     """Every file of the package that makes numbers of some test, by path."""
-    return tuple(sorted({file for test in CATALOGUE for file in files_of(test)}))
+    return tuple(sorted({file for test in (*CATALOGUE, CUSTOM) for file in files_of(test)}))
 
 
 @cache
 def files_of(test: str) -> tuple[str, ...]:
     """Files that make the numbers of one test, its own first; paths within the package."""
-    own = sorted(_declared_in(test))
+    own = list(_OF_CODE) if test == CUSTOM else sorted(_declared_in(test))
     modules = list(dict.fromkeys([*own, *_closure([*own, *_ENGINE])]))
     return tuple(_file(module).relative_to(_ROOT).as_posix() for module in modules)
 

@@ -328,3 +328,11 @@ def test_a_bundle_is_not_written_over_anything(bundled: Path) -> None:
     with pytest.raises(LedgerError, match="there is no hypothesis H9999"):
         session.bundle_to(bundled.parent / "p", "H9999", bundled.parent / "new")
     assert not (bundled.parent / "new").exists()
+
+
+def test_a_statistic_of_a_model_rests_on_the_protocol_and_on_no_test_of_the_library():
+    files = fingerprint.files_of("custom_statistic")
+    assert {"agent/custom/runner.py", "agent/blinded.py", "agent/sandbox/foreign.py", "tests_library/nulls.py"} <= set(
+        files
+    )
+    assert "tests_library/statistics/topology.py" not in files and set(files) <= set(fingerprint.all_files())
