@@ -36,6 +36,8 @@ from .session import with_plan
 FOLDER = "annotations"
 """Folder of a project's own annotations; ``screen run --annotations annotations`` takes it."""
 RECORD = ".import.json"
+PLAIN = ("sets", "pairs", "edges")
+"""Formats of which a file is tried to be when it is not what it was said to be."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def _import(folder: Path, asked: Asked) -> dict[str, Any]:
     config = replace(load_config(folder, {}), partner="", annotations=str((folder / asked.to).resolve()))
     cache = open_cache(find_cache(config.cache, folder))
     names = read_names(asked.aliases)
-    raw = reader.read(asked.file, _options(asked, reader, names))
+    raw = _read(reader, asked, names)
     usable = [s for s, ok in zip(cache.genes.symbol, cache.genes.usable, strict=True) if ok]
     found = clean(
         raw, asked.name, names.resolver(cache.genes.symbol), usable,
@@ -99,6 +101,25 @@ def _import(folder: Path, asked: Asked) -> dict[str, Any]:
         files[asked.name + RECORD] = json.dumps(kept, indent=1, ensure_ascii=False) + "\n"
         _publish(folder / asked.to, files, (staged / CONFIG).read_text(encoding="utf-8"), asked.name)
     return facts
+
+
+def _read(reader: Importer, asked: Asked, names: Names) -> Raw:
+    """What the file holds. Where it cannot be read as this, the message says which of the plain formats would read it."""
+    try:
+        return reader.read(asked.file, _options(asked, reader, names))
+    except AnnotationError as error:
+        fitting = (
+            [] if asked.columns or asked.where else [name for name in PLAIN if _reads(importer(name), asked, names)]
+        )
+        said = f" It does read as --as {' or '.join(fitting)}." if fitting else ""
+        raise AnnotationError(f"{error}{said and '.' * (not str(error).endswith('.'))}{said}") from None
+
+
+def _reads(reader: Importer, asked: Asked, names: Names) -> bool:
+    try:
+        return len(reader.read(asked.file, _options(asked, reader, names)).groups) > 0
+    except AnnotationError:
+        return False
 
 
 def _options(asked: Asked, reader: Importer, names: Names) -> Options:

@@ -1,5 +1,6 @@
 """Every format there is an importer for. A new one is one new file and one line here."""
 
+import difflib
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -59,5 +60,7 @@ IMPORTERS: Mapping[str, Importer] = MappingProxyType(
 def importer(name: str) -> Importer:
     """The importer called ``name``; the message lists those there are."""
     if name not in IMPORTERS:
-        raise AnnotationError(f"--as {name} is no format; choose one of {', '.join(IMPORTERS)}")
+        near = difflib.get_close_matches(name, list(IMPORTERS), n=1)
+        hint = f"; did you mean {near[0]}? The formats are" if near else "; choose one of"
+        raise AnnotationError(f"--as {name} is no format{hint} {', '.join(IMPORTERS)}")
     return IMPORTERS[name]

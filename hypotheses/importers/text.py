@@ -30,6 +30,10 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
 
     Raises ``AnnotationError`` for a missing or empty file, one that is no text, cut-off gzip, and bytes that are not UTF-8.
     """
+    if path.is_dir():
+        raise AnnotationError(
+            f"{path} is a folder; give a file in it, or the folder itself to screen run --annotations"
+        )
     if not path.is_file():
         raise AnnotationError(f"there is no file {path}; check the name")
     with path.open("rb") as handle:

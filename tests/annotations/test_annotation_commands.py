@@ -90,3 +90,23 @@ def test_the_commands_print_what_happened(tmp_path: Path, capsys: pytest.Capture
         main(["annotations", "import", str(tmp_path / "none.gmt"), "--as", "sets", "--name", "x", *where])
     assert stopped.value.code == 5
     assert "there is no file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("file", "format_", "says"),
+    [
+        ("own.gmt", "edges", "Name it with --columns regulator=COLUMN. It does read as --as sets."),
+        ("edges.tsv", "sets", "Name it with --columns set=COLUMN. It does read as --as edges."),
+        ("own.gmt", "set", "--as set is no format; did you mean sets? The formats are sets, partition"),
+        ("own.gmt", "xyz", "--as xyz is no format; choose one of sets"),
+        (".", "sets", "is a folder; give a file in it"),
+    ],
+)
+def test_a_file_that_is_something_else_is_refused_with_what_it_is(
+    file: str, format_: str, says: str, tmp_path: Path
+) -> None:
+    gmt(tmp_path)
+    edges(tmp_path)
+    with pytest.raises(UserError) as caught:
+        import_file(tmp_path, Asked(tmp_path / file, format_, "mine"))
+    assert says in str(caught.value) and not (tmp_path / "annotations").exists()
