@@ -92,9 +92,17 @@ def short_digest(digest: str) -> str:
     return base64.urlsafe_b64encode(bytes.fromhex(digest)).decode("ascii").rstrip("=")
 
 
+_encoded = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
+
 def compact(value: Any) -> str:
     """JSON without spaces, Unicode as it is. ``ValueError`` for NaN and infinities."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    # Most values are single numbers, which the encoder would make a machinery for, each time.
+    if type(value) is int:
+        return int.__repr__(value)
+    if type(value) is float and math.isfinite(value):
+        return float.__repr__(value)
+    return _encoded(value)
 
 
 def prose_column(texts: Sequence[str]) -> Any:

@@ -1,5 +1,7 @@
 """Plausible report data, drawn from a seed. Fixtures hand out functions, because test modules cannot import each other."""
 
+import dataclasses
+import functools
 import hashlib
 import math
 import random
@@ -225,9 +227,16 @@ def make_data(n: int = 189, seed: int = 1, complete: bool = True, **changes: Any
     return ReportData(**values | changes)
 
 
+_plain = functools.cache(make_data)
+"""Data without changes are made once: they are frozen, and thousands of rows take seconds."""
+
+
 @pytest.fixture
 def data_of() -> Callable[..., ReportData]:
-    return make_data
+    def make(n: int = 189, seed: int = 1, complete: bool = True, **changes: Any) -> ReportData:
+        return dataclasses.replace(_plain(n, seed, complete), **changes)
+
+    return make
 
 
 @pytest.fixture

@@ -116,6 +116,16 @@ def test_the_table_shows_what_the_ledger_holds(open_page: Open, data_of: Make) -
     assert [float(title) if title else None for title in titles] == [row.p_scan for row in data.rows]
 
 
+def test_a_p_that_is_not_made_of_k_and_m_is_shown_beside_them(open_page: Open, data_of: Make) -> None:
+    """Of an exact test, say: the page then carries k by itself."""
+    data = data_of(20)
+    other = dataclasses.replace(data.rows[0], p_scan=0.0123456)
+    page = open_page(dataclasses.replace(data, rows=(other, *data.rows[1:])))
+    click(page, "[data-sort=id]")
+    assert (texts(page, "k")[0], texts(page, "p_scan")[0]) == (f"{other.k:,}", "0.0123")
+    assert page.get_log("browser") == []
+
+
 def test_sorting_both_ways_keeps_unknown_values_last(open_page: Open, data_of: Make) -> None:
     data = data_of(80)
     page = open_page(data)
@@ -330,14 +340,14 @@ def test_every_field_button_and_picture_has_a_name_and_headings_do_not_skip(open
     assert page.find_element(By.TAG_NAME, "html").get_attribute("lang") == "en"
 
 
-@pytest.mark.parametrize("value", [0.0, -0.0, 3.25, -1.5, 1e-310, 1e300, 0.1, -(2.0**-1022)])
-def test_the_page_spells_a_double_as_the_ledger_does(
-    open_page: Open, data_of: Make, row_of: Make, value: float
-) -> None:
-    row = row_of(1, statistic=value, statistic_hex=value.hex(), parent=None)
-    page = open_page(dataclasses.replace(data_of(0), rows=(row,)))
-    click(page, "#rows .twist")
-    assert value.hex() in WebDriverText(page, "td.detail").split()
+def test_the_page_spells_a_double_as_the_ledger_does(open_page: Open, data_of: Make, row_of: Make) -> None:
+    values = [0.0, -0.0, 3.25, -1.5, 1e-310, 1e300, 0.1, -(2.0**-1022)]
+    rows = [row_of(n, statistic=v, statistic_hex=v.hex(), parent=None) for n, v in enumerate(values, start=1)]
+    page = open_page(dataclasses.replace(data_of(0), rows=tuple(rows)))
+    for i, value in enumerate(values):
+        page.execute_script(f"location.hash = '{rows[i].id}'")
+        said = WebDriverText(page, f"tr.row[data-i='{i}'] + tr td.detail")
+        assert value.hex() in said.split()
 
 
 def WebDriverText(page: Any, selector: str) -> str:  # noqa: N802

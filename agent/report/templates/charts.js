@@ -81,7 +81,9 @@ function markVolcano() {
   fill(volcano.halo, { cx: chosen.x, cy: chosen.y, visibility: here ? "visible" : "hidden" }, []);
 }
 function fadeVolcano(shown = volcano.shown) {
+  const before = volcano.shown;
   volcano.shown = shown;
+  if (before === null && shown === null) return;
   for (const [i, { node }] of volcano.points) node.classList.toggle("off", shown !== null && !shown.has(i));
 }
 function pointTip(i) {

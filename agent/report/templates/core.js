@@ -1,8 +1,15 @@
 "use strict";
 // The data are packed (raw deflate in base64), which halves the file; every browser since 2023 unpacks it by itself.
-const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-const packed = new Blob([bytes(document.getElementById("data").textContent)]).stream();
-const DATA = await new Response(packed.pipeThrough(new DecompressionStream("deflate-raw"))).json();
+function bytes(text) {
+  const raw = atob(text), out = new Uint8Array(raw.length);
+  for (let i = 0; i < raw.length; i++) out[i] = raw.charCodeAt(i);
+  return out;
+}
+// Written straight into the stream: a Blob would fetch its own bytes from another process, piece by piece.
+const inflate = new DecompressionStream("deflate-raw"), feed = inflate.writable.getWriter();
+feed.write(bytes(document.getElementById("data").textContent));
+feed.close();
+const DATA = await new Response(inflate.readable).json();
 const $ = (selector, root = document) => root.querySelector(selector);
 const SVG = $("svg").namespaceURI;
 
@@ -56,7 +63,7 @@ const EAGER = ["id", "iteration", "family", "test", "annotation", "role", "verdi
 const P = { p_raw: "m", p_scan: "m", p_confirm: null, p_confirm_adj: null, p_u_adj: null, p_h_adj: null };
 const LATER = {};
 for (const [name, column] of Object.entries(DATA.columns)) {
-  if (EAGER.includes(name) || name in P) continue;
+  if (EAGER.includes(name) || name in P || name === "k") continue;
   const get = name === "spec_sha256" ? (row) => hex(at(column, row.i)) : (row) => at(column, row.i);
   Object.defineProperty(LATER, name, { get() { return get(this); } });
 }

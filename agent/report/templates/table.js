@@ -49,7 +49,10 @@ function refresh(rows = CHUNK) {
   const wanted = SELECTS.map((name) => [name, $(`#f-${name}`).value]).filter(([, value]) => value);
   const passes = (row) => wanted.every(([name, value]) => row[name] === value) && words.every((word) => hay(row).includes(word));
   const key = sortKey(table.sort);
-  table.shown = ROWS.filter(passes).sort((a, b) => compare(key(a), key(b)) || least(a) - least(b) || a.i - b.i);
+  // Keys are made once a row, not once a comparison.
+  const keyed = ROWS.filter(passes).map((row) => ({ row, key: key(row), least: least(row) }));
+  keyed.sort((a, b) => compare(a.key, b.key) || a.least - b.least || a.row.i - b.row.i);
+  table.shown = keyed.map((one) => one.row);
   for (const th of $("#rows thead tr").children) {
     const on = $("button", th).dataset.sort === table.sort;
     if (on) th.setAttribute("aria-sort", table.down ? "descending" : "ascending"); else th.removeAttribute("aria-sort");
@@ -58,7 +61,8 @@ function refresh(rows = CHUNK) {
   const all = table.shown.length === ROWS.length;
   $("#count").textContent = all ? `${ROWS.length.toLocaleString("en")} hypotheses` : `${table.shown.length.toLocaleString("en")} of ${ROWS.length.toLocaleString("en")} hypotheses`;
   fadeVolcano(all ? null : new Set(table.shown.map((row) => row.i)));
-  scroller.scrollTop = 0;
+  // Where there is nothing to scroll back, asking would lay out the page for nothing.
+  if (body.firstChild) scroller.scrollTop = 0;
   show(0, rows);
 }
 // Ties go by the smaller p, so that the interesting rows of a verdict come first.
