@@ -1,7 +1,8 @@
 """``screen run --control random-init``: the rows of a finished run, asked again of an untrained model, in a run of their own.
 
 The control's run lies in a folder beside the run's ledger. Its rows are a campaign: the run's registered rows in their order,
-fixed before the control is read, so the control's own verdicts hold whatever proposer had chosen them.
+fixed before the control is read, so the control's own verdicts hold whatever proposer had chosen them. Statistics that a model
+wrote are left out: no campaign can say them.
 """
 
 import json
@@ -14,6 +15,7 @@ from ..embeddings_cache.store import MANIFEST, SHIPPED, find_cache
 from ..hypotheses.annotations import find_annotations
 from ..hypotheses.campaign import FILE
 from .config import Config, write_config
+from .custom.kind import NAME as CUSTOM
 from .errors import Exit, UserError
 from .ledger.records import Registered, Row
 from .progress import Progress
@@ -36,7 +38,7 @@ def run_control(folder: Path, kind: str, progress: Progress) -> tuple[int, int]:
     check_control(kind)
     project, ledger, _ = open_existing(folder)
     with ledger:
-        registered = ledger.records(Registered)
+        registered = [h for h in ledger.records(Registered) if h.test != CUSTOM]
     target = folder / FOLDERS[kind]
     cache = control_cache(project.config, folder)
     (target / ROWS).mkdir(parents=True, exist_ok=True)
@@ -75,7 +77,13 @@ def _settings(config: Config, folder: Path, cache: Path) -> Config:
         partner = str((find_cache(config.cache, folder) if found == cache else found).resolve())
     annotations = str(find_annotations(config.annotations, folder).resolve())
     return replace(
-        config, cache=str(cache.resolve()), partner=partner, annotations=annotations, campaign=ROWS, proposer="campaign"
+        config,
+        cache=str(cache.resolve()),
+        partner=partner,
+        annotations=annotations,
+        campaign=ROWS,
+        proposer="campaign",
+        allow_code=False,
     )
 
 
