@@ -145,22 +145,22 @@ def test_the_protocol_through_a_real_worker(sandbox: StatisticSandbox, code: str
     assert found is not None and (found.p == 1.0) == (outcome != "ok" or found.k == M)
 
 
-def test_a_person_tries_a_statistic_and_hears_nothing_of_real_data(boundary: str, tmp_path: Path) -> None:
+def test_a_person_tries_a_statistic_and_hears_nothing_of_real_data(chosen: str, tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text("print('label hashes, to be told to the next run')\n" + HONEST)
-    planted, null, real = try_statistic(file, tmp_path, "t_cells", 2, 99, boundary)
+    planted, null, real = try_statistic(file, tmp_path, "t_cells", 2, 99, chosen)
     assert planted.outcome == "ok" and planted.p == 0.01
     assert null.outcome == "ok" and null.p > 0.05
     assert "label hashes" in planted.output
     assert real.outcome == "ok" and real.output == ""
     assert not list(tmp_path.glob("runs.db"))
     with pytest.raises(UserError, match="'none' is no gene set here"):
-        try_statistic(file, tmp_path, "none", None, 99, boundary)
+        try_statistic(file, tmp_path, "none", None, 99, chosen)
 
 
-def test_the_command_says_what_it_found(boundary: str, tmp_path: Path) -> None:
+def test_the_command_says_what_it_found(chosen: str, tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("def statistic(emb, labels): return undefined")
-    command = [sys.executable, "-m", "hyposcreen", "test", "try", "broken.py", "--sandbox", boundary, "--json"]
+    command = [sys.executable, "-m", "hyposcreen", "test", "try", "broken.py", "--sandbox", chosen, "--json"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=120)
     said = json.loads(done.stdout)
     assert [t["outcome"] for t in said] == ["exception", "exception"] and {t["p"] for t in said} == {1.0}
