@@ -121,6 +121,9 @@ def _circumstances() -> str:
         with suppress(OSError):
             text = Path(path).read_text()
             said += [line for line in text.splitlines() if path.endswith("boot_id") or line.startswith(_TELLING)]
+    for name in _SWITCHES:
+        with suppress(OSError):
+            said.append(Path("/proc/sys", name).read_text())
     for name in ("user", "mnt", "pid", "net"):
         with suppress(OSError):
             said.append(os.readlink(f"/proc/self/ns/{name}"))  # noqa: PTH115 - the link's text, not a path
@@ -130,6 +133,12 @@ def _circumstances() -> str:
     return code.hexdigest()[:24]
 
 
+_SWITCHES = (
+    "user/max_user_namespaces",
+    "kernel/unprivileged_userns_clone",
+    "kernel/apparmor_restrict_unprivileged_userns",
+)
+"""By which a machine lets accounts have namespaces or not."""
 _TELLING = ("CapBnd", "CapEff", "NoNewPrivs", "Seccomp")
 
 
