@@ -96,13 +96,14 @@ class CodeRunner:
 
 
 def standardised(values: NDArray[np.float64], alternative: str) -> NDArray[np.float64]:
-    """Distance from the mean of all m + 1 labellings in their sd, larger = more extreme: float64 [m + 1]; 0 without variance.
+    """Distance from the mean of all m + 1 labellings in their sd, larger = more extreme: float64 [m + 1]; 0 without variance,
+    NaN where float64 cannot hold it.
 
     A symmetric function of the labellings, so that the rank of the observed one stays uniform under the null.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        sd = values.std()
-        z = (values - values.mean()) / sd if sd > 0 else np.zeros(len(values))
+        sd = values.std() if np.isfinite(values.std()) else np.nan
+        z = np.zeros(len(values)) if sd == 0 else (values - values.mean()) / sd
     return np.abs(z) if alternative == "two-sided" else z if alternative == "greater" else -z
 
 

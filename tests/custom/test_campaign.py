@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from hyposcreen.agent.custom.codes import as_shown
 from hyposcreen.agent.ledger.provenance import Artifact
 from hyposcreen.agent.ledger.records import (
     AttemptEnded,
@@ -21,6 +22,8 @@ from hyposcreen.agent.ledger.records import (
 )
 from hyposcreen.agent.ledger.store import Ledger
 from hyposcreen.agent.ledger.verify import verify
+from hyposcreen.agent.report.model import page_json
+from hyposcreen.agent.report.source import report_data
 from hyposcreen.hypotheses.canonical import sha256_text
 
 pytestmark = pytest.mark.usefixtures("confined")
@@ -119,10 +122,10 @@ def test_a_campaign_of_which_a_third_is_broken_or_hostile(
 
 
 def test_values_that_say_the_same_again_are_flagged_and_the_same_code_is_refused(
-    run_with: Any, server: Any, author: Any, statistics: Any
+    run_with: Any, server: Any, author: Any, statistics: Any, call: Any
 ) -> None:
     code = statistics.HONEST["cohesion"]
-    other = code.replace("return ((", "return 3.0 + 2.0 * ((")
+    other = code.replace("return ((", "return 3.0 + 2.0 * ((") + "# \x1b[2J\u202e <script>\n"
     written = {1: code, 2: other, 3: code}
     model = author.Author(server, lambda n: [author.item(written[n], "b_cells", claim=f"attempt {n}")])
     with server.Scripted(model) as scripted:
@@ -132,6 +135,11 @@ def test_values_that_say_the_same_again_are_flagged_and_the_same_code_is_refused
     assert any(f"nearly those of {first[0].id}" in n for n in second[1].checks["notes"])
     assert first[1].k == second[1].k, "the same draws, whatever the code"
     assert [r.reason for r in ledger.records(Rejected) if r.iteration == 3] == ["duplicate"]
+    shown = call("ledger", "show", second[0].id, "--project", Path(ledger.path).parent)
+    assert sha256_text(other) in shown.out and "return 3.0 + 2.0 * ((total" in shown.out
+    assert "\x1b" not in shown.out and "\\x1b[2J\\u202e <script>" in shown.out
+    assert call("ledger", "show", second[0].id, "--project", Path(ledger.path).parent, "--json").json["code"] == other
+    assert page_json(report_data(ledger))["codes"][sha256_text(other)] == as_shown(other)
 
 
 def test_without_the_flag_code_is_refused_by_type_and_the_model_is_told(
