@@ -82,7 +82,7 @@ def check(folder: Path, host: Any, asked: list[dict[str, Any]]) -> Ledger:
             assert t.p_scan == 1.0 and ":" in t.reason, "an end without a type"
     assert verify(ledger.path).ok, "the ledger does not verify"
     assert host.harm() == [], host.harm()
-    everything = "".join(e.content + e.context for e in ledger.entries())
+    everything = "".join(f"{e.content}{e.context}" for e in ledger.entries())
     everything += "".join(a.text() for a in ledger.records(Artifact)) + json.dumps(asked)
     files = b"".join(p.read_bytes() for p in folder.rglob("*") if p.is_file())
     assert KEY not in everything and KEY.encode() not in files, "the key was found"

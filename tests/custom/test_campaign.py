@@ -108,7 +108,7 @@ def test_a_campaign_of_which_a_third_is_broken_or_hostile(
     assert "RuntimeError: seen on real data" not in told, "what real data made the code say stays here"
     everything = b"".join(p.read_bytes() for p in folder.rglob("*") if p.is_file()) + told.encode()
     for entry in ledger.entries():
-        everything += (entry.content + entry.context).encode()
+        everything += f"{entry.content}{entry.context}".encode()
     everything += "".join(a.text() for a in ledger.records(Artifact)).encode()
     for secret in (b"sk-nobody-may-see-this", ledger.records(ProposerOpened)[0].blinding.encode()):
         assert (secret in everything) == (secret != b"sk-nobody-may-see-this")
