@@ -141,7 +141,7 @@ def verdict_counts(connection: Connection) -> dict[str, int]:
 
 
 def _called(status: str | None, verdict: str | None) -> str:
-    return _verdict(status and {"status": status}, verdict and {"verdict": verdict})
+    return _verdict({"status": status} if status else None, {"verdict": verdict} if verdict else None)
 
 
 def costs(connection: Connection) -> tuple[Completion, ...]:
