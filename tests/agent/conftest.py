@@ -47,7 +47,7 @@ def small() -> ModuleType:
 @pytest.fixture(scope="session")
 def finished(small: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A finished run; read only."""
-    return small.run_loop(small.make_project_folder(tmp_path_factory.mktemp("finished") / "p"))
+    return small.finished_run(lambda: tmp_path_factory.mktemp("finished"))
 
 
 @pytest.fixture

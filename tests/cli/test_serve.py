@@ -130,26 +130,34 @@ def test_loopback_is_told_from_other_addresses(host: str, answer: bool) -> None:
 def test_kill_9_of_server_and_viewers_leaves_a_campaign_alone(
     serve: Callable[..., Served], fresh: Callable[..., Path], finished: Any, tmp_path: Path
 ) -> None:
-    """Servers and viewers come and die at any moment while a campaign runs; it ends as it would have alone."""
+    """Servers, viewers and readers of the file come and die at any moment while a campaign runs; it ends as it would alone.
+
+    The reader dies in an open transaction, whose lock no writer can pass while it lives.
+    """
     folder = fresh("watched")
     campaign = subprocess.Popen(
         [*SCREEN, "run", "--quiet", "--workers", "1", "--project", str(folder)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     deaths = said = 0
-    while campaign.poll() is None:
+    while campaign.poll() is None and deaths < 5:
         served = serve(folder)
         viewer = subprocess.Popen([sys.executable, "-c", _VIEWER, str(served.port)])
         half = socket.create_connection(("127.0.0.1", served.port))
         half.sendall(b"GET / HTTP/1.1\r\nHost: local")  # a viewer that dies in the middle of a request
+        reader = subprocess.Popen([sys.executable, "-c", _READER, str(folder / "runs.db")], stdout=subprocess.PIPE)
+        assert reader.stdout is not None
+        assert reader.stdout.readline() == b"reading\n"
         time.sleep(0.3)
+        os.kill(reader.pid, signal.SIGKILL)
+        reader.communicate()
         said += comment(folder)
         os.kill(viewer.pid, signal.SIGKILL)
         viewer.wait()
         half.close()
         served.end(signal.SIGKILL)
         deaths += 1
-    out, err = campaign.communicate(timeout=60)
+    out, err = campaign.communicate(timeout=240)
     assert campaign.returncode == 0, err
     assert deaths > 1
     assert said > 0
@@ -176,4 +184,19 @@ while True:
         urllib.request.urlopen(f"http://127.0.0.1:{sys.argv[1]}/").read()
     except OSError:
         pass
+"""
+
+_READER = """
+import pathlib, sqlite3, sys, time
+address = pathlib.Path(sys.argv[1]).absolute().as_uri() + "?mode=ro"
+while True:
+    try:
+        connection = sqlite3.connect(address, uri=True, isolation_level=None)
+        connection.execute("BEGIN")
+        connection.execute("SELECT count(*) FROM entry").fetchall()
+        break
+    except sqlite3.Error:
+        time.sleep(0.02)  # there is no ledger yet
+print("reading", flush=True)
+time.sleep(600)
 """
