@@ -28,6 +28,8 @@ def with_likeness(result: Tested, earlier: Iterable[Tested]) -> Tested:
     mine = result.checks.get("custom")
     if not mine:
         return result
+    if not mine["order_invariant"]:
+        result = _noted(result, "its author says that its values depend on the order of genes; that was not checked")
     for other in earlier:
         theirs = other.checks.get("custom")
         if theirs and theirs["ensemble"] == mine["ensemble"] and _alike(theirs["values"], mine["values"]):

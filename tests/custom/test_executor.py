@@ -12,7 +12,9 @@ from hyposcreen.agent.custom.ends import ENDED
 from hyposcreen.agent.custom.ensembles import make_ensemble
 from hyposcreen.agent.custom.executor import WithCode
 from hyposcreen.agent.custom.jobs import CodeJob
+from hyposcreen.agent.custom.likeness import signature, with_likeness
 from hyposcreen.agent.custom.runner import CodeRunner, standardised
+from hyposcreen.agent.ledger.records import Tested
 from hyposcreen.agent.project import Project, Side, open_project
 from hyposcreen.agent.sandbox.statistics import Bounds
 from hyposcreen.tests_library.nulls import NULLS, Exchange
@@ -57,6 +59,29 @@ def test_extreme_is_large_small_or_far_as_the_row_says() -> None:
         assert int((z[1:] >= z[0]).sum()) == k
     assert not standardised(np.ones(4), "greater").any()
     assert not np.isfinite(standardised(np.array([1e308, -1e308, 1e308]), "greater")).all()
+
+
+def test_a_row_says_what_it_repeats_and_what_its_author_declared() -> None:
+    def row(id_: str, values: list[float], **changes: Any) -> Tested:
+        said = {"values": signature(np.array([0.0, *values])), "ensemble": "e", "order_invariant": True} | changes
+        return Tested(id_, "ok", checks={"notes": ["a note"], "custom": said})
+
+    one = row("H0001", [3.0, 1.0, 2.0, 5.0])
+    for values, changes, said in (
+        ([-30.0, -10.0, -20.0, -50.0], {}, ["a note", "its values are nearly those of H0001 on the same labellings"]),
+        ([1.0, 2.0, 3.0, 0.0], {}, ["a note"]),
+        ([3.0, 1.0, 2.0, 5.0], {"ensemble": "other"}, ["a note"]),
+        (
+            [1.0, 2.0, 3.0, 0.0],
+            {"order_invariant": False},
+            ["a note", "its author says that its values depend on the order"],
+        ),
+        ([1.0, 1.0, 1.0, 1.0], {}, ["a note"]),
+    ):
+        notes = with_likeness(row("H0002", values, **changes), [one]).checks["notes"]
+        assert len(notes) == len(said) and all(n.startswith(s) for n, s in zip(notes, said, strict=True))
+    library = Tested("H0003", "ok", checks={"notes": []})
+    assert with_likeness(library, [one]) is library
 
 
 class Log:
