@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hyposcreen.agent.ledger.records import Registered, Tested
+from hyposcreen.agent.ledger import records as rec
 
 pytestmark = pytest.mark.usefixtures("confined")
 
@@ -33,8 +33,8 @@ def test_no_prompt_holds_a_number_of_real_data_but_the_class_of_p(run_with: Any,
     model = Spying(server, lambda n: [author.item(SPY, "b_cells", "L1")] if n == 1 else [])
     with server.Scripted(model) as scripted:
         ledger = run_with("spied", scripted, iterations=3)
-    (row,) = [h for h in ledger.records(Registered) if h.test == "custom_statistic"]
-    (tested,) = [t for t in ledger.records(Tested) if t.id == row.id]
+    (row,) = [h for h in ledger.records(rec.Registered) if h.test == "custom_statistic"]
+    (tested,) = [t for t in ledger.records(rec.Tested) if t.id == row.id]
     assert tested.status == "ok" and 0.0 < tested.effect < 1.0
     lines = [line for prompt in prompts for line in prompt.splitlines() if row.id in line]
     assert any("no other number is shown" in line for line in lines)

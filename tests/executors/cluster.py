@@ -8,6 +8,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 START_SECONDS = 120.0
+ENDS_WITH_ITS_PARENT = """
+import os, sys, threading, time
+def _watch(parent=os.getppid()):
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+threading.Thread(target=_watch, daemon=True).start()
+"""
+"""A test that is killed ends nothing itself."""
 
 
 class LoopbackCluster:
@@ -53,7 +62,7 @@ class LoopbackCluster:
     def _start(
         self, module: str, arguments: Sequence[str], environment: Mapping[str, str], before: str = ""
     ) -> subprocess.Popen[bytes]:
-        code = f"{before}\nimport sys\nfrom distributed.cli.{module} import main\nsys.exit(main())"
+        code = f"{ENDS_WITH_ITS_PARENT}\n{before}\nfrom distributed.cli.{module} import main\nsys.exit(main())"
         # Nothing of the test's environment that could stand for a user's secrets or settings.
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "XDG_CACHE_HOME", "LANG") if name in os.environ}
         with (self.folder / f"{module}-{len(self.workers)}.log").open("wb") as log:
