@@ -23,7 +23,7 @@ _FIXED_BITS = 21
 _ROTATED_BYTES = 96 << 20
 """Ranks on random axes kept for all sets of a universe: 999 draws of 5 layers × 10 axes × 765 genes are 76 MB."""
 _COSINE_BYTES = 768 << 20
-"""Cosine matrices kept: 13 layers of 2,500 genes are 650 MB, of 5,000 genes 2.6 GB."""
+"""Cosine matrices kept: 13 layers of 2,500 genes are 650 MB; of 5,000 genes they would be 2.6 GB."""
 _FINE_BITS = 40
 """Bits kept while centring, more than float32 has; a sum over up to 2²² genes fits in int64."""
 
@@ -61,7 +61,6 @@ class Geometry:
         self.n_axes = min(n_axes, layers[0].shape[1], len(usable) - 1)
         self._shared = {} if shared is None else shared
         self._own: dict[Any, Any] = {}
-        self._room = _COSINE_BYTES
         self.forget_draws()
 
     def forget_draws(self) -> None:
@@ -114,15 +113,14 @@ class Geometry:
     def cosine(self, layer: int) -> NDArray[np.int64]:
         """Cosine similarity of the centred universe, in units of 2⁻³⁰: int64 [n, n], exact on every machine.
 
-        Kept while there is room; of a large universe it is made again when it is asked for again.
+        Kept where those of all layers have room; of a large universe it is made again when it is asked for again.
         """
         name = ("cosine", layer)
         if name in self._own:
             kept: NDArray[np.int64] = self._own[name]
             return kept
         made = _cosine(self.unit(layer)[self.universe])
-        if made.nbytes <= self._room:
-            self._room -= made.nbytes
+        if made.nbytes * self.n_layers <= _COSINE_BYTES:
             self._own[name] = made
         return made
 

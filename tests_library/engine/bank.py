@@ -20,7 +20,8 @@ from .philox import bounded, philox_words, uneven
 
 BLOCK = 1024
 """Arrangements made at once; results do not depend on it."""
-_CACHE_BYTES = 96 << 20
+_CACHE_BYTES = 320 << 20
+"""Room for the 15 blocks that a look draws of 5,000 genes, so several kinds meet the same ones; a small universe needs little."""
 _NUMPY_CELLS = 1 << 20
 """Places the NumPy path shuffles at once, so that it stays small."""
 _MASK = np.uint64(0xFFFFFFFF)
