@@ -11,7 +11,6 @@ from typing import Any, Self
 from ..tests_library.nulls import NULLS
 from .canonical import sha256_of
 
-
 _OF_CODE = {"code", "order_invariant"}
 
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 OutcomeKind = Literal[
     "ok", "error", "timeout", "memory", "crash", "lost",
-    "incomplete", "exception", "syntax", "no_statistic", "wrong_type", "cpu", "output", "policy_violation", "segv", "abort", "oom",
-    "nondeterministic", "nonfinite", "degenerate", "order_dependent",
+    "incomplete", "exception", "syntax", "no_statistic", "wrong_type", "cpu", "output", "policy_violation", "segv", "abort",
+    "oom", "nondeterministic", "nonfinite", "degenerate", "order_dependent",
 ]  # fmt: skip
 """``lost``: the worker went away, with its host or its service, and nothing is known of the job; it never becomes a result.
 From the second line on: of a statistic that a model wrote."""
