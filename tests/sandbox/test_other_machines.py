@@ -34,7 +34,7 @@ def _holds_at_all() -> None:
 def under(machine: str, folder: Path, *program: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"XDG_CACHE_HOME": str(folder)}
     command = [sys.executable, str(IMITATE), machine, *program]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
 @pytest.mark.parametrize(
