@@ -84,7 +84,7 @@ class CodeRunner:
         return ("degenerate", None, said) if not z.any() else ("ok", values, said)
 
     def _universe(self, job: CodeJob) -> Covariates:
-        name = (job.universe, job.load)
+        name = (job.universe, job.load, job.matched)
         if name not in self._covariates:
             genes, rows = self._cache.genes, np.array(job.universe, np.int64)
             self._covariates[name] = Covariates(
