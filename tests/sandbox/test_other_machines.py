@@ -99,3 +99,25 @@ def test_what_is_kept_is_believed_only_from_this_account(tmp_path: Path, monkeyp
     kept.chmod(0o666)  # now anybody may have written it
     assert choose.findings() == made and len(asked) == 2
     assert choose.findings(fresh=True) == made and len(asked) == 3
+
+
+def test_a_worker_that_did_not_start_is_asked_again_before_the_next_boot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    asked = []
+    busy = {
+        "landlock": Finding("landlock", False, (), (), (), "no worker started in 30 s", 30.0),
+        "sealed": Finding("sealed", True, ("x",), (), (), "", 0.1),
+    }
+    monkeypatch.setattr(choose, "examine", lambda _: asked.append(1) or busy)
+    assert choose.findings() == choose.findings() == busy and len(asked) == 1
+    (kept,) = (tmp_path / "hyposcreen").iterdir()
+    then = kept.stat().st_mtime - 601
+    os.utime(kept, (then, then))
+    assert choose.findings() == busy and len(asked) == 2
+    whole = {"sealed": busy["sealed"]}
+    monkeypatch.setattr(choose, "examine", lambda _: asked.append(1) or whole)
+    assert choose.findings(fresh=True) == whole
+    os.utime(kept, (then, then))
+    assert choose.findings() == whole and len(asked) == 3
