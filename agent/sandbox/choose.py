@@ -135,7 +135,7 @@ def _circumstances() -> str:
 
 
 _AGAIN = 600.0
-"""Seconds after which a boundary that came to no probe is tried again, so that one bad moment does not last until the next boot."""
+"""Seconds after which a boundary that came to no probe is tried again: one bad moment must not last until the next boot."""
 _SWITCHES = (
     "user/max_user_namespaces",
     "kernel/unprivileged_userns_clone",
