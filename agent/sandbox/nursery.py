@@ -6,7 +6,6 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .process import tail_of, worker_environment
+from .same_package import python_of
 
 _START_SECONDS = 120.0
 _BURY_SECONDS = 10.0
@@ -181,11 +181,7 @@ class Nursery:
         with tempfile.TemporaryFile() as log:
             self._process = subprocess.Popen(
                 [
-                    sys.executable,
-                    "-s",
-                    "-P",
-                    "-m",
-                    "hyposcreen.agent.sandbox.zygote",
+                    *python_of("agent.sandbox.zygote"),
                     str(theirs.fileno()),
                     self._loads,
                     self._backend,

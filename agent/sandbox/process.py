@@ -7,7 +7,6 @@ package runs in it. A kernel boundary is another backend behind the same protoco
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -19,9 +18,10 @@ import numpy as np
 from .base import Job, Limits, Outcome, OutcomeKind
 from .frames import read_frame, write_frame
 from .one_worker import OneWorker
+from .same_package import python_of
 
 ARGUMENTS = ("-s", "-P", "-m", "hyposcreen.agent.sandbox.worker")
-"""What a Python is to be told to be a worker, but for its last word: whose end is also its own."""
+"""What a Python elsewhere (in a container) is to be told to be a worker, but for its last word: whose end is also its own."""
 _TAIL = 2000
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 _PASSED_ON = ("HYPOSCREEN_NO_NUMBA", "NUMBA_CACHE_DIR", "NUMBA_CPU_NAME", "LD_LIBRARY_PATH", "SYSTEMROOT")
@@ -70,7 +70,7 @@ class ProcessSandbox(OneWorker):
 
     def _command(self) -> Sequence[str]:
         """What starts the worker."""
-        return [sys.executable, *ARGUMENTS, str(os.getpid())]
+        return [*python_of("agent.sandbox.worker"), str(os.getpid())]
 
     def _environment(self) -> dict[str, str]:
         """All variables of what it starts."""
