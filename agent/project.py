@@ -188,8 +188,10 @@ class Project:
         """Stratum of like genes of each gene of :meth:`rows`, int64 [n]: cut over both sides at once, from covariates alone.
 
         So genes A, genes B and all genes are asked under one null, and a stratum is no wider on a half than on the whole.
+        Inside a background each side cuts its own: who of genes B belongs to it is a label, and sealed.
         """
-        whole, rows, genes = self.rows(Side.ALL, background), self.rows(side, background), self.cache.genes
+        rows, genes = self.rows(side, background), self.cache.genes
+        whole = self.rows(Side.ALL, None) if background is None else rows
         strata = like_genes(genes.mean_expression[whole], genes.detection[whole])
         return strata[np.searchsorted(whole, rows)]
 
