@@ -98,7 +98,7 @@ def answer(request: Mapping[str, Any]) -> Reply:
 def job_from_json(value: Mapping[str, Any]) -> Job:
     """The job that ``Job.to_json`` was made from."""
     fields: dict[str, Any] = dict(value)
-    fields |= {name: tuple(value[name]) for name in ("universe", "load", "nulls")}
+    fields |= {name: tuple(value[name]) for name in ("universe", "load", "matched", "nulls")}
     fields |= {name: {k: tuple(v) for k, v in value[name].items()} for name in ("subsets", "studied")}
     fields["partner"] = None if value["partner"] is None else tuple(value["partner"])
     return Job(**fields)
