@@ -25,7 +25,7 @@ from .ledger.failpoints import reached
 from .ledger.provenance import Artifact, Environment
 from .ledger.records import Head, RunClosed, RunOpened
 from .ledger.store import Ledger
-from .llm import MODELS, check_recording, find_recording, make_model_proposer, prepare, with_model
+from .llm.preparing import MODELS, check_recording, find_recording, make_model_proposer, prepare, with_model
 from .orchestrator import Loop, check_inputs, open_run, plan_of, run
 from .places import REPORT_NAME, ledger_path, open_ledger
 from .progress import Progress

@@ -13,8 +13,8 @@ from .ledger.records import (
     Rejected,
     RunClosed,
 )
+from .llm.spending import spend_facts
 from .places import open_ledger
-from .spending import spend_facts
 
 
 def status(folder: Path) -> dict[str, Any]:

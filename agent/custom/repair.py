@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..proposers.answers import json_in
+from ..llm.answers import json_in
 from ..proposers.base import Refusal
 from .proposal import CodeProposal, code_fault
 from .rehearsal import Rehearsal, Rehearser

@@ -61,7 +61,7 @@ class Completion(Record):
     rung: str
     """What the answer's form rested on: ``json_schema``, ``json_object`` or ``fenced``."""
     outcome: str
-    """``ok`` or a typed failure; see ``agent/proposers/attempts.py``."""
+    """``ok`` or a typed failure; see ``agent/llm/attempts.py``."""
     detail: str = ""
     """One sentence."""
     status: int | None = None

@@ -116,7 +116,7 @@ class Rejected(Record):
     slot: int
     reason: str
     """``malformed``, ``duplicate``, ``outside_grammar``; of a model's answer also ``surplus`` and the rules of a batch, which
-    ``agent/proposers/portfolio.py`` names."""
+    ``agent/llm/portfolio.py`` names."""
     detail: str
     """One sentence that names the value and the mend."""
     duplicate_of: str | None = None

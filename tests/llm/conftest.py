@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hyposcreen.agent.proposers import openai_chat
+from hyposcreen.agent.llm import openai_chat
 
 
 def _load(name: str, path: Path) -> ModuleType:

@@ -10,7 +10,7 @@ from hyposcreen.agent.errors import UserError
 from hyposcreen.agent.ledger.records import Completion, Proposed, ProposerOpened, Registered, RunClosed
 from hyposcreen.agent.ledger.store import Ledger
 from hyposcreen.agent.ledger.verify import verify
-from hyposcreen.agent.proposers.critic import MAX_REMARK, remarks, told
+from hyposcreen.agent.llm.critic import MAX_REMARK, remarks, told
 from hyposcreen.hypotheses.spec import Proposal
 from hyposcreen.prompts import load
 

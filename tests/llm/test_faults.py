@@ -9,13 +9,13 @@ from hyposcreen.agent.digest import Digest, Notes, Offer, SeenRow
 from hyposcreen.agent.errors import Exit, UserError
 from hyposcreen.agent.ledger.records import Completion, RunOpened
 from hyposcreen.agent.ledger.store import Ledger
-from hyposcreen.agent.proposers.answers import read, schema
-from hyposcreen.agent.proposers.attempts import MAX_BYTES, OpenAISender, server_name
-from hyposcreen.agent.proposers.completions import Completions
-from hyposcreen.agent.proposers.openai_chat import MAX_ATTEMPTS, SILENT_ITERATIONS, OpenAIProposer, Settings
-from hyposcreen.agent.proposers.portfolio import Rules
+from hyposcreen.agent.llm.answers import read, schema
+from hyposcreen.agent.llm.attempts import MAX_BYTES, OpenAISender, server_name
+from hyposcreen.agent.llm.completions import Completions
+from hyposcreen.agent.llm.openai_chat import MAX_ATTEMPTS, SILENT_ITERATIONS, OpenAIProposer, Settings
+from hyposcreen.agent.llm.portfolio import Rules
+from hyposcreen.agent.llm.spending import Budget, Prices, spend_facts
 from hyposcreen.agent.sandbox.process import worker_environment
-from hyposcreen.agent.spending import Budget, Prices, spend_facts
 from hyposcreen.prompts import load
 
 KEY = "sk-test-0123456789abcdef"

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from hyposcreen.agent.digest import Digest, Notes, Offer, SeenRow, detectable
-from hyposcreen.agent.proposers.answers import read
-from hyposcreen.agent.proposers.directions import adequate, retired, worth_seeing
-from hyposcreen.agent.proposers.filling import fill
-from hyposcreen.agent.proposers.portfolio import REASONS, Candidate, Rules
+from hyposcreen.agent.llm.answers import read
+from hyposcreen.agent.llm.directions import adequate, retired, worth_seeing
+from hyposcreen.agent.llm.filling import fill
+from hyposcreen.agent.llm.portfolio import REASONS, Candidate, Rules
 from hyposcreen.hypotheses.spec import Proposal
 from hyposcreen.tests_library.catalogue import CATALOGUE
 

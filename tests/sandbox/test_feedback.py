@@ -16,8 +16,8 @@ from hyposcreen.agent.custom.account_key import account_key
 from hyposcreen.agent.custom.kind import NAME
 from hyposcreen.agent.custom.shown import shown_p
 from hyposcreen.agent.digest import Offer, make_digest
-from hyposcreen.agent.digest_text import digest_text
 from hyposcreen.agent.ledger import records as rec
+from hyposcreen.agent.llm.digest_text import digest_text
 from hyposcreen.agent.sandbox.statistics import StatisticSandbox
 
 HASHED = """

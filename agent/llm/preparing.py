@@ -7,18 +7,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..hypotheses.canonical import canonical_json
-from ..prompts import PromptError, Prompts, load
-from .config import LEDGER_NAME, Config
-from .custom.bench import CodeBench
-from .custom.rehearsal import Rehearser
-from .errors import Exit, UserError
-from .ledger.records import BudgetSet, ProposerOpened, RunOpened
-from .ledger.store import Ledger
-from .project import Project
-from .proposers.attempts import OpenAISender, Sender
-from .proposers.completions import Completions
-from .proposers.openai_chat import OpenAIProposer, Settings
+from ...hypotheses.canonical import canonical_json
+from ...prompts import PromptError, Prompts, load
+from ..config import LEDGER_NAME, Config
+from ..custom.bench import CodeBench
+from ..custom.rehearsal import Rehearser
+from ..errors import Exit, UserError
+from ..ledger.records import BudgetSet, ProposerOpened, RunOpened
+from ..ledger.store import Ledger
+from ..project import Project
+from .attempts import OpenAISender, Sender
+from .completions import Completions
+from .openai_chat import OpenAIProposer, Settings
 from .spending import Budget, price_of, read_prices
 
 MODELS = ("openai", "recorded")

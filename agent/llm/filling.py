@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from ...hypotheses.spec import Proposal
 from ..digest import Digest
+from ..proposers.offline import OfflineProposer
 from .answers import sentence
-from .offline import OfflineProposer
 from .portfolio import Rules, family
 
 

@@ -18,7 +18,7 @@ from ..custom.kind import kind_of
 from ..custom.proposal import CodeProposal
 from ..custom.reading import Shelf
 from ..digest import Digest, Offer
-from .base import Refusal
+from ..proposers.base import Refusal
 from .directions import Name, Retired, retired
 
 BETS = ("safe", "risky", "cheap")

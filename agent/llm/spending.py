@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .errors import Exit, UserError
-from .ledger.records import BudgetSet, Completion
+from ..errors import Exit, UserError
+from ..ledger.records import BudgetSet, Completion
 
 _CHARACTERS_A_TOKEN = 3
 _NAMES = ("prompt", "completion", "cached")

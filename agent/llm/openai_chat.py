@@ -24,19 +24,19 @@ from ..custom.reading import shelf
 from ..custom.rehearsal import Rehearser
 from ..custom.repair import rehearsed
 from ..digest import Digest
-from ..digest_text import digest_text
 from ..errors import Exit, UserError
 from ..ledger.records import Completion
-from ..spending import Budget
+from ..proposers.base import Said
+from ..proposers.offline import OfflineProposer
 from . import critic
 from .answers import Reading, read, refused_as, schema
 from .attempts import RETRIED, Reply, Sender, bounded
-from .base import Said
 from .completions import Completions
+from .digest_text import digest_text
 from .filling import fill
 from .ladder import Rung, response_format, rung_of
-from .offline import OfflineProposer
 from .portfolio import Candidate, Rules
+from .spending import Budget
 
 MAX_ATTEMPTS = 5
 """Attempts of one turn at a server that is silent, busy or broken."""

@@ -9,11 +9,11 @@ Same digest, same bytes. Nothing but the digest is read, so what the digest may 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
-from ..prompts import quoted
-from ..tests_library.catalogue import CATALOGUE
-from .custom.kind import NAME
-from .digest import Digest, Offer, SeenRow
-from .proposers.portfolio import Rules, cheap
+from ...prompts import quoted
+from ...tests_library.catalogue import CATALOGUE
+from ..custom.kind import NAME
+from ..digest import Digest, Offer, SeenRow
+from .portfolio import Rules, cheap
 
 CHARACTERS_A_TOKEN = 3
 _SHARES = {"offers": 0.27, "rules": 0.12, "coverage": 0.08, "strong": 0.17, "weak": 0.10, "failed": 0.09, "open": 0.17}

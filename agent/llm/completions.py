@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from ..ledger.records import Completion
 from ..ledger.store import Ledger
-from ..spending import Spent
+from .spending import Spent
 
 Key = tuple[str, int]
 

@@ -17,8 +17,8 @@ from ..custom.proposal import CodeProposal
 from ..custom.reading import FIELDS as CODE_FIELDS
 from ..custom.reading import NOT_ALLOWED, Shelf, code_faults, is_code, stray_code
 from ..digest import Digest, Offer
+from ..proposers.base import Refusal
 from ..untrusted import prose
-from .base import Refusal
 from .portfolio import BETS, MOVES, Candidate, Rules
 
 MAX_ERRORS = 20
