@@ -22,7 +22,7 @@ from ..hypotheses.grammar import OutsideGrammarError
 from ..hypotheses.spec import Proposal, TestSpec
 from ..tests_library.multiplicity import split_alpha
 from . import policy
-from .campaigning import campaign_facts
+from .campaigns.running import campaign_facts
 from .custom.kind import kind_of
 from .custom.spec import code_artifacts, spec_of
 from .digest import Digest, make_digest

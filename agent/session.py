@@ -11,14 +11,12 @@ from .. import __version__
 from ..embeddings_cache.importing import unmatched_remark
 from ..embeddings_cache.store import GENES
 from .audit import make_plan, run_audit, summary
-from .bundle import check_bundle, write_bundle
-from .campaigning import ALONE, begin_campaign, declared, with_campaign
+from .campaigns.running import ALONE, begin_campaign, declared, with_campaign
 from .config import CONFIG_NAME, PLAN_FIELDS, Config, ledger_at, load_config, write_config
 from .custom.executor import bench_of, with_code
 from .errors import Exit, UserError
 from .executors.choose import check_executor, open_executor
 from .fingerprint import environment
-from .inputs import cache_files, named_inputs
 from .ledger.database import database_at
 from .ledger.errors import LedgerError
 from .ledger.failpoints import reached
@@ -32,7 +30,9 @@ from .progress import Progress
 from .project import Project, open_project
 from .proposers.base import Proposer
 from .proposers.offline import OfflineProposer
-from .replay import Replay, replay
+from .replay.bundle import check_bundle, write_bundle
+from .replay.inputs import cache_files, named_inputs
+from .replay.rows import Replay, replay
 from .turns import record_once
 
 
@@ -205,7 +205,7 @@ def record_environment(project: Project, ledger: Ledger) -> None:
 def open_existing(folder: Path) -> tuple[Project, Ledger, RunOpened]:
     """Project, ledger (writable) and plan of a folder that has a run; the settings are those of the plan.
 
-    Raises :class:`.inputs.InputsDifferError` (exit 5) naming every input that is missing or is not the plan's.
+    Raises :class:`.replay.inputs.InputsDifferError` (exit 5) naming every input that is missing or is not the plan's.
     """
     ledger = Ledger.open(ledger_path(folder))
     plan = ledger.run()
@@ -275,7 +275,7 @@ def replay_rows(
     progress: Progress,
     strict: bool = False,
 ) -> Iterator[Replay]:
-    """Replay rows of the run, or of the bundle, in ``folder``; see :func:`hyposcreen.agent.replay.replay`."""
+    """Replay rows of the run, or of the bundle, in ``folder``; see :func:`hyposcreen.agent.replay.rows.replay`."""
     check_bundle(folder)
     project, ledger, plan = open_existing(folder)
     with (

@@ -14,8 +14,8 @@ from typing import Any
 
 from campaign_as_published import Called, as_published
 
-from hyposcreen.agent.campaign_table import MARKS, CampaignLine
-from hyposcreen.agent.campaigning import table_of
+from hyposcreen.agent.campaigns.running import table_of
+from hyposcreen.agent.campaigns.table import MARKS, CampaignLine
 from hyposcreen.agent.ledger.records import AttemptEnded
 from hyposcreen.agent.session import open_existing
 from hyposcreen.hypotheses.campaign import Campaign

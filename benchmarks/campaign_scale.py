@@ -23,7 +23,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from hyposcreen.agent.campaigning import declared, with_campaign
+from hyposcreen.agent.campaigns.running import declared, with_campaign
 from hyposcreen.agent.config import Config
 from hyposcreen.agent.ledger.records import Proposed, Registered, Rejected
 from hyposcreen.agent.ledger.store import Ledger

@@ -55,7 +55,7 @@ def show(
 @app.command()
 def table(project: Folder = HERE, as_json: AsJson = False) -> None:
     """What the campaign of this folder's run came to: effect, null mean, p and verdict of every row, and of every system."""
-    from ..campaigning import table_of
+    from ..campaigns.running import table_of
 
     lines, verdicts, campaign, facts = table_of(project)
     if as_json:

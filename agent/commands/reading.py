@@ -81,7 +81,7 @@ def serve(
     """Show the report live and read-only at an address of this machine, until Ctrl-C."""
     from ..ledger.store import Ledger
     from ..places import ledger_path
-    from ..serve import is_loopback, make_server
+    from ..report.serve import is_loopback, make_server
 
     if not isinstance(place := ledger_path(project), Path) or place.exists():
         Ledger.open_readonly(place)  # what is no ledger is refused before anything listens

@@ -39,7 +39,7 @@ def replay(
     as_json: AsJson = False,
 ) -> None:
     """Execute rows again: bit-identical, or what differs and what has changed since (exit 3; inputs: exit 5)."""
-    from ..inputs import InputsDifferError
+    from ..replay.inputs import InputsDifferError
     from ..progress import Progress
     from ..session import replay_rows
 

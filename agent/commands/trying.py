@@ -26,7 +26,7 @@ def try_(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Rehearse a statistic behind a boundary on made-up data, then on the cache. Records nothing and confirms nothing."""
-    from ..trying import try_statistic
+    from ..custom.trying import try_statistic
 
     trials = try_statistic(file, project, annotation, layer, permutations, sandbox)
     if as_json:

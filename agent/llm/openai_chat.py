@@ -126,7 +126,7 @@ class OpenAIProposer:
         self._sent: Counter[str] = Counter()
 
     def propose(self, digest: Digest, count: int) -> Sequence[Said]:
-        """See :class:`~.base.Proposer`."""
+        """See :class:`~..proposers.base.Proposer`."""
         if not digest.offers:
             return []
         self._recall(digest.iteration)

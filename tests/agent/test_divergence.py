@@ -17,12 +17,13 @@ import numpy as np
 import pytest
 
 import hyposcreen
-from hyposcreen.agent import divergence, fingerprint, session
-from hyposcreen.agent.divergence import apart, code_cause, environment_cause, ulps_between, worst
+from hyposcreen.agent import fingerprint, session
 from hyposcreen.agent.errors import UserError
 from hyposcreen.agent.ledger import records as rec
 from hyposcreen.agent.ledger.errors import LedgerError
 from hyposcreen.agent.ledger.store import Ledger
+from hyposcreen.agent.replay import divergence
+from hyposcreen.agent.replay.divergence import apart, code_cause, environment_cause, ulps_between, worst
 from hyposcreen.cli import main
 from hyposcreen.embeddings_cache.store import STORE
 from hyposcreen.tests_library.catalogue import CATALOGUE

@@ -15,7 +15,7 @@ from hyposcreen.agent.ledger import records as rec
 from hyposcreen.agent.ledger.store import Ledger
 from hyposcreen.agent.ledger.verify import verify
 from hyposcreen.agent.progress import Progress
-from hyposcreen.agent.replay import differences
+from hyposcreen.agent.replay.rows import differences
 from hyposcreen.agent.sandbox import worker
 from hyposcreen.cli import main
 from hyposcreen.embeddings_cache.store import STORE, open_cache, write_cache

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hyposcreen.agent.campaigning import campaign_lines, table_of
+from hyposcreen.agent.campaigns.running import campaign_lines, table_of
 from hyposcreen.agent.config import load_config
 from hyposcreen.agent.digest import Digest
 from hyposcreen.agent.errors import UserError

@@ -22,8 +22,8 @@ from hyposcreen.agent.ledger.addresses import holds_secret, parsed, shown
 from hyposcreen.agent.ledger.errors import LedgerError
 from hyposcreen.agent.ledger.store import Ledger
 from hyposcreen.agent.ledger.verify import verify
+from hyposcreen.agent.report.serve import make_server
 from hyposcreen.agent.report.source import report_data
-from hyposcreen.agent.serve import make_server
 
 
 def _load(name: str, path: Path) -> Any:

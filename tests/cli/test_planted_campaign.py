@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hyposcreen.agent.campaigning import table_of
+from hyposcreen.agent.campaigns.running import table_of
 
 MODULE = Path(__file__).parents[2] / "benchmarks" / "planted_campaign.py"
 SETTINGS = {"permutations_explore": 299, "permutations_look": 1999}

@@ -20,8 +20,8 @@ from hyposcreen.agent.ledger.errors import LedgerError
 from hyposcreen.agent.ledger.records import Reviewed
 from hyposcreen.agent.ledger.store import Ledger
 from hyposcreen.agent.ledger.verify import verify
+from hyposcreen.agent.report.serve import is_loopback, make_server
 from hyposcreen.agent.review import remark
-from hyposcreen.agent.serve import is_loopback, make_server
 
 SCREEN = (sys.executable, "-m", "hyposcreen")
 

@@ -12,9 +12,9 @@ import pytest
 
 from hyposcreen.agent.blinded import judge, make_plan
 from hyposcreen.agent.custom.bench import run_blinded
+from hyposcreen.agent.custom.trying import try_statistic
 from hyposcreen.agent.errors import UserError
 from hyposcreen.agent.sandbox.statistics import Bounds, StatisticSandbox
-from hyposcreen.agent.trying import try_statistic
 
 N, LABELLED, M = 60, 12, 19
 WORLDS = 400

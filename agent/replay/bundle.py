@@ -11,15 +11,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
-from ..embeddings_cache.store import SHIPPED
-from ..hypotheses.annotations import find_annotations
-from .config import CONFIG_NAME, LEDGER_NAME, Config, load_config, write_config
-from .errors import Exit, UserError
+from ... import __version__
+from ...embeddings_cache.store import SHIPPED
+from ...hypotheses.annotations import find_annotations
+from ..config import CONFIG_NAME, LEDGER_NAME, Config, load_config, write_config
+from ..errors import Exit, UserError
+from ..ledger.records import Head, RunOpened
+from ..ledger.store import Ledger
+from ..ledger.verify import verify
 from .inputs import InputsDifferError
-from .ledger.records import Head, RunOpened
-from .ledger.store import Ledger
-from .ledger.verify import verify
 
 BUNDLE_NAME = "bundle.json"
 _ANNOTATIONS = "annotations"

@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .blinded import Judgement, make_plan
-from .config import load_config
-from .custom.account_key import account_key
-from .custom.bench import RunOne, run_blinded
-from .custom.fixtures import Shape, fixtures
-from .errors import Exit, UserError
-from .project import Project, Side, open_project
-from .sandbox.choose import for_foreign_code
-from .sandbox.statistics import OUR_FAULT, RESOURCE_ENDS, Bounds, Run, StatisticSandbox
+from ..blinded import Judgement, make_plan
+from ..config import load_config
+from ..errors import Exit, UserError
+from ..project import Project, Side, open_project
+from ..sandbox.choose import for_foreign_code
+from ..sandbox.statistics import OUR_FAULT, RESOURCE_ENDS, Bounds, Run, StatisticSandbox
+from .account_key import account_key
+from .bench import RunOne, run_blinded
+from .fixtures import Shape, fixtures
 
 _SHAPE = Shape(genes=300, columns=24, labelled=40)
 _MORE = 4

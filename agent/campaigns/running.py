@@ -9,16 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..hypotheses.campaign import Campaign, CampaignError, Line, asked, lines, load_campaign
-from ..hypotheses.grammar import make_grammar
-from .campaign_table import CampaignLine, campaign_table, system_verdicts, to_json
-from .config import Config
-from .errors import Exit, UserError
-from .ledger.records import Proposed, Rejected
-from .places import open_ledger
-from .project import Project, Side
-from .proposers.base import Proposer
-from .proposers.campaign import NAME, CampaignProposer, iterations_needed
+from ...hypotheses.campaign import Campaign, CampaignError, Line, asked, lines, load_campaign
+from ...hypotheses.grammar import make_grammar
+from ..config import Config
+from ..errors import Exit, UserError
+from ..ledger.records import Proposed, Rejected
+from ..places import open_ledger
+from ..project import Project, Side
+from ..proposers.base import Proposer
+from ..proposers.campaign import NAME, CampaignProposer, iterations_needed
+from .table import CampaignLine, campaign_table, system_verdicts, to_json
 
 ALONE = NAME
 """The proposer of a run that says a campaign and nothing else."""

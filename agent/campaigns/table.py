@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..hypotheses.campaign import Campaign
-from .ledger.records import Proposed, Rejected, Row
+from ...hypotheses.campaign import Campaign
+from ..ledger.records import Proposed, Rejected, Row
 
 MARKS: Mapping[str, str] = {
     "confirmed": "every corrected row is confirmed",

@@ -5,13 +5,13 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..embeddings_cache.errors import CacheError
-from ..embeddings_cache.store import GENES, MANIFEST, find_cache, open_cache
-from ..hypotheses.annotations import AnnotationError, find_annotations, load_annotations
-from .config import Config
-from .errors import UserError
-from .ledger.provenance import Artifact
-from .ledger.records import RunOpened
+from ...embeddings_cache.errors import CacheError
+from ...embeddings_cache.store import GENES, MANIFEST, find_cache, open_cache
+from ...hypotheses.annotations import AnnotationError, find_annotations, load_annotations
+from ..config import Config
+from ..errors import UserError
+from ..ledger.provenance import Artifact
+from ..ledger.records import RunOpened
 
 _SHOWN = 5
 

@@ -9,15 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 
-from . import policy
-from .custom.likeness import with_likeness
-from .divergence import Apart, Cause, apart, code_cause, differences, environment_cause, worst
-from .errors import Exit, UserError
-from .executors.base import Executor
-from .explore import explore
-from .fingerprint import environment, files_of, sources
-from .ledger.provenance import Artifact, Environment
-from .ledger.records import (
+from .. import policy
+from ..custom.likeness import with_likeness
+from ..errors import Exit, UserError
+from ..executors.base import Executor
+from ..explore import explore
+from ..fingerprint import environment, files_of, sources
+from ..ledger.provenance import Artifact, Environment
+from ..ledger.records import (
     LookResult,
     Promoted,
     Record,
@@ -28,10 +27,11 @@ from .ledger.records import (
     Tested,
     VerdictGiven,
 )
-from .ledger.store import Ledger
-from .look import LookPlan, Tally, judge, own_numbers, plan_look
-from .progress import Progress
-from .project import Project
+from ..ledger.store import Ledger
+from ..look import LookPlan, Tally, judge, own_numbers, plan_look
+from ..progress import Progress
+from ..project import Project
+from .divergence import Apart, Cause, apart, code_cause, differences, environment_cause, worst
 
 __all__ = ["Replay", "differences", "replay"]
 
@@ -46,7 +46,7 @@ class Replay:
 
     id: str
     outcome: str
-    """See :class:`~.ledger.records.Replayed`."""
+    """See :class:`~..ledger.records.Replayed`."""
     numbers: str
     """How far they are apart, whatever else has changed: one of ``divergence.CLASSES``."""
     ulps: int

@@ -1,6 +1,6 @@
 """Why a replay differs from what the ledger says, in words. Pure functions of two records, two environments, two texts.
 
-Named in this order: inputs missing, inputs changed (``agent/inputs.py``; nothing can be executed then), code changed,
+Named in this order: inputs missing, inputs changed (``agent/replay/inputs.py``; nothing can be executed then), code changed,
 environment changed, and last how far the numbers are apart.
 """
 
@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..hypotheses.canonical import canonical_json
-from .ledger.provenance import Environment
-from .ledger.records import LookResult, Record, RunOpened, Tested, VerdictGiven
-from .policy import Look
+from ...hypotheses.canonical import canonical_json
+from ..ledger.provenance import Environment
+from ..ledger.records import LookResult, Record, RunOpened, Tested, VerdictGiven
+from ..policy import Look
 
 ULPS = 4
 """Most units in the last place of a float64 by which two results of the same formula, summed in another order, may differ."""

@@ -13,13 +13,13 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from .errors import Exit, UserError
-from .ledger.errors import LedgerError
-from .ledger.records import RunClosed
-from .places import open_ledger
-from .report.audits import FOLDER, NAME
-from .report.render import render_report
-from .report.source import report_data
+from ..errors import Exit, UserError
+from ..ledger.errors import LedgerError
+from ..ledger.records import RunClosed
+from ..places import open_ledger
+from .audits import FOLDER, NAME
+from .render import render_report
+from .source import report_data
 
 SECONDS = 20.0
 """A client that says nothing for so long is let go."""

@@ -1,0 +1,1 @@
+"""A run that begins with a campaign, and what the campaign came to."""
