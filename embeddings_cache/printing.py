@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 
-def say(text: str) -> None:
+def say(text: str, end: str = "\n") -> None:
     """One result, on stdout."""
-    print(text)  # noqa: T201
+    print(text, end=end)  # noqa: T201
 
 
 def remark(text: str) -> None:
@@ -20,6 +20,16 @@ def remark(text: str) -> None:
 def say_json(value: Any) -> None:
     """Print a value as strict JSON."""
     say(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def say_json_array(values: Iterable[Any]) -> None:
+    """Print values as one strict JSON array, each as it comes, as :func:`say_json` would print their list."""
+    begun = False
+    for value in values:
+        lines = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False).splitlines()
+        say(("," if begun else "[") + "\n" + "\n".join(f"  {line}" for line in lines), end="")
+        begun = True
+    say("\n]" if begun else "[]")
 
 
 def say_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -24,11 +24,10 @@ def printed_columns(p: Sequence[float]) -> dict[str, list[float]]:
 
     Raises ``ValueError`` for a value that is not in (0, 1], NaN included.
     """
-    for value in p:
-        if not 0 < value <= 1:
-            raise ValueError(f"p = {value} is not in (0, 1]; a p-value here is (k + 1) / (m + 1)")
     n = len(p)
     values = np.array(p, dtype=np.float64)
+    if (wrong := values[~((values > 0) & (values <= 1))]).size:
+        raise ValueError(f"p = {wrong[0]} is not in (0, 1]; a p-value here is (k + 1) / (m + 1)")
     order = np.argsort(values)
     ranked, rank = values[order], np.arange(1, n + 1)
     share = rank / n

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ...embeddings_cache.printing import say, say_json, say_table
+from ...embeddings_cache.printing import say, say_json, say_json_array, say_table
 from ..errors import Exit, UserError
 
 ledger = typer.Typer(help="Read, check and export the record of a run.", no_args_is_help=True, rich_markup_mode=None)
@@ -39,8 +39,8 @@ def replay(
     as_json: AsJson = False,
 ) -> None:
     """Execute rows again: bit-identical, or what differs and what has changed since (exit 3; inputs: exit 5)."""
-    from ..replay.inputs import InputsDifferError
     from ..progress import Progress
+    from ..replay.inputs import InputsDifferError
     from ..session import replay_rows
 
     if everything == bool(ids):
@@ -79,24 +79,21 @@ def _say_replay(r: Any) -> None:
 def ledger_list(
     project: Folder = HERE,
     verdict: Annotated[str | None, typer.Option(help="Only rows with this verdict.")] = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="Only the first so many rows; quick in a large ledger.")
-    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many rows.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """One line, or one JSON object, a hypothesis."""
-    from ..ledger.export import row_to_json
     from ..ledger.records import VERDICTS
     from ..places import open_ledger
 
     if verdict not in (None, *VERDICTS):
         raise UserError(f"--verdict {verdict} is not known; the verdicts are {', '.join(VERDICTS)}", Exit.USAGE)
     held = open_ledger(project)
-    quick = limit is not None and verdict is None and not as_json
-    every = held.first_rows(limit or 0) if quick else held.stream(views=as_json)[1]
-    rows = islice((r for r in every if verdict in (None, r.verdict)), limit)
     if as_json:
-        return say_json([row_to_json(r) for r in rows])
+        from ..ledger.export import row_to_json
+
+        rows = (r for r in held.stream()[1] if verdict in (None, r.verdict))
+        return say_json_array(row_to_json(r) for r in islice(rows, limit))
     columns = ("id", "test", "annotation", "verdict", "route", "effect", "null", "k/m", "p_scan", "q_bh*", "p_adj")
     say_table(
         columns,
@@ -105,7 +102,7 @@ def ledger_list(
                 r.id, r.test, r.annotation, r.verdict, r.route or "-", _number(r.effect), _number(r.null_mean),
                 "-" if r.m is None else f"{r.k}/{r.m}", _number(r.p_scan), _number(r.q_bh), _number(r.p_confirm_adj),
             )
-            for r in rows
+            for r in held.lines(verdict, limit)
         ),
     )  # fmt: skip
     say("* exploratory: BH over all rows does not survive an adaptive proposer; claims rest on p_adj of routes U and H")

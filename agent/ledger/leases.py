@@ -1,6 +1,6 @@
 """Who may test a row now: attempts, read as leases. Stale is not failed: a lease that ran out says nothing of the test."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -21,15 +21,10 @@ class Attempt:
     """When its lease runs out."""
 
 
-def last_attempts(connection: Connection, ids: Collection[str] | None = None) -> dict[str, Attempt]:
-    """Row id → its last attempt, ended or not: its runner still has the result to record.
-
-    Rows never tried are left out; without ``ids``, so are those with a result.
-    """
+def last_attempts(connection: Connection, ids: Collection[str]) -> dict[str, Attempt]:
+    """Row id → its last attempt, ended or not: its runner still has the result to record. Rows never tried are left out."""
     query = select(ATTEMPT).where(ATTEMPT.c.event == "started").order_by(ATTEMPT.c.seq)
-    if ids is None:
-        query = query.where(ATTEMPT.c.id.not_in(select(RESULT.c.id)))
-    if ids is not None and len(ids) <= _MANY:
+    if len(ids) <= _MANY:
         query = query.where(ATTEMPT.c.id.in_(list(ids)))
     found: dict[str, Attempt] = {}
     for row in connection.execute(query).mappings():
@@ -38,11 +33,11 @@ def last_attempts(connection: Connection, ids: Collection[str] | None = None) ->
     return found
 
 
-def without_result(connection: Connection, ids: Iterable[str]) -> list[str]:
-    """Those of ``ids`` that are registered and have no result, in order of registration."""
-    asked = set(ids)
+def without_result(connection: Connection, ids: Collection[str] | None = None) -> list[str]:
+    """Rows that are registered and have no result, all or those of ``ids``, in order of registration."""
     waiting = select(HYPOTHESIS.c.id).where(HYPOTHESIS.c.id.not_in(select(RESULT.c.id))).order_by(HYPOTHESIS.c.seq)
-    return [id_ for id_ in connection.scalars(waiting) if id_ in asked]
+    asked = None if ids is None else set(ids)
+    return [id_ for id_ in connection.scalars(waiting) if asked is None or id_ in asked]
 
 
 def is_free(last: Attempt | None, now: datetime, lives: Callable[[str], bool]) -> bool:

@@ -2,15 +2,13 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Select, Table, case, func, literal, select
 
-from ...tests_library.online import calibrate, lond, saffron
-from ...tests_library.printed import printed_columns
-from .errors import EXIT_VERIFICATION, LedgerError
+from .counted import Counted
 from .records import Completion, Row
 from .reviews import stale_rows
 from .schema import (
@@ -31,8 +29,6 @@ _VIEW_COLUMNS = [VIEW_RESULT.c[n] for n in ("layer", "coordinate", "statistic", 
 _REVIEW_COLUMNS = [REVIEW.c[n] for n in ("id", "author", "act", "text", "at")]
 _PROPOSAL_COLUMNS = [PROPOSAL.c[n] for n in ("iteration", "slot", "proposer", "source")]
 _NOT_TESTED = frozenset({"untestable", "invalid", "failed"})
-_COUNTED = frozenset({"ok", "failed"})
-"""A test that was run and failed counts with p = 1; one that was never run is no test."""
 
 _PAGE = 500
 """Ids in one question."""
@@ -47,7 +43,7 @@ class Whole:
     end: int
     """Seq of the last entry of that moment. A ledger only grows, so its rows as they were then can be read at any later one."""
     cache_digest: str
-    counted: "_Counted"
+    counted: Counted
     promoted: frozenset[str]
     reviews: Mapping[str, list[dict[str, Any]]]
     stale: Mapping[str, str]
@@ -61,7 +57,7 @@ class Whole:
         return cls(
             end=end,
             cache_digest=run.cache_digest if run else "",
-            counted=_Counted.read(connection, end, run.alpha if run else None),
+            counted=Counted.read(connection, end, run.alpha if run else None),
             promoted=frozenset(connection.scalars(select(PROMOTION.c.id).where(PROMOTION.c.seq <= end))),
             reviews=_by_id(said),
             stale=_stale(connection, said, end),
@@ -122,26 +118,32 @@ def first_and_last(connection: Connection) -> tuple[str, str] | None:
 
 
 def verdict_counts(connection: Connection) -> dict[str, int]:
-    """Verdict → rows, counted by the database."""
-    joined = HYPOTHESIS.outerjoin(RESULT, RESULT.c.id == HYPOTHESIS.c.id).outerjoin(
-        VERDICT, VERDICT.c.id == HYPOTHESIS.c.id
-    )
-    kinds = select(RESULT.c.status, VERDICT.c.verdict, func.count()).select_from(joined)
-    grouped = kinds.group_by(RESULT.c.status, VERDICT.c.verdict)
-    found: Counter[str] = Counter()
-    for status, verdict, count in connection.execute(grouped):
-        found[_called(status, verdict)] += count
-    stale = list(_stale(connection, _said(connection)))
-    for start in range(0, len(stale), _PAGE):
-        mine = grouped.where(HYPOTHESIS.c.id.in_(stale[start : start + _PAGE]))
-        for status, verdict, count in connection.execute(mine):
-            found[_called(status, verdict)] -= count
-            found["stale"] += count
+    """Verdict → rows, counted by the database; the tables are only joined where rows have no verdict yet, or are stale."""
+    given = select(VERDICT.c.verdict, func.count()).group_by(VERDICT.c.verdict)
+    found = Counter({str(verdict): int(count) for verdict, count in connection.execute(given)})
+    rows = connection.scalar(select(func.count()).select_from(HYPOTHESIS)) or 0
+    if rows > found.total():
+        waiting = select(RESULT.c.status, func.count()).select_from(
+            HYPOTHESIS.outerjoin(RESULT, RESULT.c.id == HYPOTHESIS.c.id)
+        )
+        waiting = waiting.where(HYPOTHESIS.c.id.not_in(select(VERDICT.c.id))).group_by(RESULT.c.status)
+        for status, count in connection.execute(waiting):
+            found[verdict_of(status, None)] += count
+    for status, verdict in _called_of(connection, list(_stale(connection, _said(connection)))):
+        found[verdict_of(status, verdict)] -= 1
+        found["stale"] += 1
     return {name: count for name, count in sorted(found.items()) if count}
 
 
-def _called(status: str | None, verdict: str | None) -> str:
-    return _verdict({"status": status} if status else None, {"verdict": verdict} if verdict else None)
+def _called_of(connection: Connection, ids: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """Status and verdict of each of ``ids``."""
+    joined = HYPOTHESIS.outerjoin(RESULT, RESULT.c.id == HYPOTHESIS.c.id).outerjoin(
+        VERDICT, VERDICT.c.id == HYPOTHESIS.c.id
+    )
+    query = select(RESULT.c.status, VERDICT.c.verdict).select_from(joined)
+    for start in range(0, len(ids), _PAGE):
+        mine = query.where(HYPOTHESIS.c.id.in_(ids[start : start + _PAGE]))
+        yield from (tuple(row) for row in connection.execute(mine))
 
 
 def costs(connection: Connection) -> tuple[Completion, ...]:
@@ -247,16 +249,17 @@ def _row(hypothesis: Columns, whole: Whole, parts: _Parts) -> Row:
     verdict = parts.verdicts.get(id_)
     look = {route: parts.looks.get((id_, route)) for route in ("U", "H")}
     route = (verdict or {}).get("route") or None
-    deciding = _deciding(route, look)
+    decided = deciding(route, look)
     proposal = parts.proposals.get((hypothesis["iteration"], hypothesis["slot"]), {})
+    of_run = verdict_of(result["status"] if result else None, verdict["verdict"] if verdict else None)
     return Row(
         **{name: hypothesis[name] for name in _FROM_HYPOTHESIS},
         **(_numbers(result) | _refused(verdict)),
-        **whole.counted.columns(id_),
-        verdict="stale" if id_ in whole.stale else _verdict(result, verdict),
+        **whole.counted.columns(result["seq"] if result else None),
+        verdict="stale" if id_ in whole.stale else of_run,
         route=route,
-        p_confirm=deciding["p"] if deciding else None,
-        p_confirm_adj=deciding["p_adj"] if deciding else None,
+        p_confirm=decided["p"] if decided else None,
+        p_confirm_adj=decided["p_adj"] if decided else None,
         p_u_adj=look["U"]["p_adj"] if look["U"] else None,
         p_h_adj=look["H"]["p_adj"] if look["H"] else None,
         promoted=id_ in whole.promoted,
@@ -269,7 +272,7 @@ def _row(hypothesis: Columns, whole: Whole, parts: _Parts) -> Row:
         proposal_source=json.loads(proposal.get("source", "{}")),
         reviews=tuple(whole.reviews.get(id_, ())),
         invalidated=whole.stale.get(id_, ""),
-        verdict_of_run=_verdict(result, verdict) if id_ in whole.stale else "",
+        verdict_of_run=of_run if id_ in whole.stale else "",
     )
 
 
@@ -309,57 +312,16 @@ def _refused(verdict: Columns | None) -> dict[str, Any]:
     return {"reason": verdict["rule"]} if verdict is not None and verdict["verdict"] == "untestable" else {}
 
 
-def _verdict(result: Columns | None, verdict: Columns | None) -> str:
+def verdict_of(status: str | None, verdict: str | None) -> str:
+    """What a row is called, from the status of its result and the verdict it was given, where it has them."""
     if verdict is not None:
-        return str(verdict["verdict"])
-    if result is None:
+        return verdict
+    if status is None:
         return "registered"
-    return str(result["status"]) if result["status"] in _NOT_TESTED else "screened"
+    return status if status in _NOT_TESTED else "screened"
 
 
-def _deciding(route: str | None, look: Mapping[str, Columns | None]) -> Columns | None:
+def deciding(route: str | None, look: Mapping[str, Columns | None]) -> Columns | None:
     """The look result behind the verdict: of ``U+H``, the one with the smaller adjusted p."""
     candidates = [found for name in (route or "").split("+") if (found := look.get(name)) is not None]
     return min(candidates, key=lambda found: float(found["p_adj"]), default=None)
-
-
-@dataclass(frozen=True)
-class _Counted:
-    """The columns that need every counted row. For the eye, never for a decision."""
-
-    place: Mapping[str, int]
-    """Id → its place in the order of testing."""
-    values: Mapping[str, Sequence[float]]
-    """Column → one value a place."""
-
-    @classmethod
-    def read(cls, connection: Connection, end: int, alpha: float | None) -> "_Counted":
-        """``alpha`` is the run's; ``None`` before a run is opened."""
-        query = select(RESULT.c.id, RESULT.c.p_scan).where(RESULT.c.status.in_(_COUNTED), RESULT.c.seq <= end)
-        counted = connection.execute(query.order_by(RESULT.c.seq)).all()
-        try:
-            values = _printed([p for _, p in counted], alpha)
-        except ValueError as error:
-            raise LedgerError(f"the result table was edited: {error}; verify the ledger", EXIT_VERIFICATION) from error
-        return cls({id_: place for place, (id_, _) in enumerate(counted)}, values)
-
-    def columns(self, id_: str) -> dict[str, Any]:
-        """Those of one row; unknown where it does not count."""
-        place = self.place.get(id_)
-        if place is None:
-            return {"q_bh": None, "q_by": None, "p_holm": None}
-        return {name: values[place] for name, values in self.values.items()}
-
-
-def _printed(p: list[float], alpha: float | None) -> dict[str, Sequence[float]]:
-    """Column → one value a counted row, for p in the order of testing."""
-    adjusted = printed_columns(p)
-    columns: dict[str, Sequence[float]] = {
-        "q_bh": adjusted["bh"],
-        "q_by": adjusted["by"],
-        "p_holm": adjusted["holm"],
-        "e_value": [calibrate(value) for value in p],
-    }
-    if alpha is None:
-        return columns
-    return columns | {"level_lond": lond(p, alpha).levels, "level_saffron": saffron(p, alpha).levels}

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
-from itertools import chain, groupby
+from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -29,6 +29,8 @@ from .schema import ENTRY, METADATA, PROJECTIONS, SCHEMA_VERSION
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from .lines import Line
 
 R = TypeVar("R", bound=Record)
 
@@ -202,11 +204,12 @@ class Ledger:
         """Every hypothesis in order of registration; ``views=False`` leaves ``Row.views`` empty, which is faster."""
         return self.snapshot(views)[1]
 
-    def first_rows(self, count: int) -> tuple[Row, ...]:
-        """The first ``count`` hypotheses, without views; their q-values rest on every row."""
+    def lines(self, verdict: str | None = None, limit: int | None = None) -> tuple["Line", ...]:
+        """What a list shows of each row, in order of registration, of one moment: those with ``verdict``, the first ``limit``."""
+        from .lines import read
+
         with self._projected() as connection:
-            whole = assembly.Whole.read(connection, _head(connection).seq)
-            return tuple(assembly.Pages(whole, views=False).next(connection, count))
+            return tuple(islice((line for line in read(connection) if verdict in (None, line.verdict)), limit))
 
     def stream(self, views: bool = True) -> tuple[Head, Iterator[Row]]:
         """Head and rows of one and the same moment, the rows read as they are taken: whoever takes them may be slow, and
@@ -276,8 +279,9 @@ class Ledger:
         """Rows whose test is going on: ``running``, and ``stale`` where the lease has run out or the runner is gone."""
         now = datetime.now(UTC)
         with self._projected() as connection:
-            last = leases.last_attempts(connection)
-            open_ = [last[id_] for id_ in leases.without_result(connection, last)]
+            waiting = leases.without_result(connection)
+            last = leases.last_attempts(connection, waiting) if waiting else {}
+            open_ = [last[id_] for id_ in waiting if id_ in last]
             stale = sum(leases.is_free(a, now, lambda runner: self.database.lives(connection, runner)) for a in open_)
         return {"running": len(open_) - stale, "stale": stale}
 

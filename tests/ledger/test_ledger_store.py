@@ -65,7 +65,12 @@ def test_pages_do_not_show(ledger, make, monkeypatch):
     monkeypatch.setattr("hyposcreen.agent.ledger.store._LARGE_PAGE", 3)
     assert [entry.seq for entry in ledger.entries()] == list(range(1, len(make.campaign()) + 1))
     assert ledger.rows() == tuple(ledger.stream()[1]) == rows
-    assert ledger.first_rows(2) == tuple(replace(row, views=()) for row in rows[:2])
+    names = ("id", "verdict", "route", "effect", "null_mean", "k", "m", "p_scan", "q_bh", "p_confirm_adj")
+    lines = ledger.lines()
+    assert [[getattr(line, n) for n in names] for line in lines] == [[getattr(row, n) for n in names] for row in rows]
+    assert ledger.lines(limit=2) == lines[:2]
+    for verdict in {row.verdict for row in rows}:
+        assert [x.id for x in ledger.lines(verdict)] == [row.id for row in rows if row.verdict == verdict]
     assert [ledger.row(row.id) for row in rows] == list(rows)
     ledger.rebuild()
     assert verify(ledger.path, page=3).ok and ledger.rows() == rows
