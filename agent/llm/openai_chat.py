@@ -18,17 +18,15 @@ from typing import Any
 from ...hypotheses.canonical import canonical_json, sha256_of, sha256_text
 from ...hypotheses.spec import Proposal
 from ...prompts import PromptError, Prompts
-from ..custom import repair
 from ..custom.proposal import CodeProposal
 from ..custom.reading import shelf
 from ..custom.rehearsal import Rehearser
-from ..custom.repair import rehearsed
 from ..digest import Digest
 from ..errors import Exit, UserError
 from ..ledger.records import Completion
 from ..proposers.base import Said
 from ..proposers.offline import OfflineProposer
-from . import critic
+from . import critic, repair
 from .answers import Reading, read, refused_as, schema
 from .attempts import RETRIED, Reply, Sender, bounded
 from .completions import Completions
@@ -36,6 +34,7 @@ from .digest_text import digest_text
 from .filling import fill
 from .ladder import Rung, response_format, rung_of
 from .portfolio import Candidate, Rules
+from .repair import rehearsed
 from .spending import Budget
 
 MAX_ATTEMPTS = 5

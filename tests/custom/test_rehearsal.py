@@ -9,7 +9,7 @@ import pytest
 from hyposcreen.agent.custom.bench import CodeBench, run_blinded
 from hyposcreen.agent.custom.fixtures import Shape, fixtures
 from hyposcreen.agent.custom.rehearsal import told
-from hyposcreen.agent.custom.repair import MAX_REPAIRS, code_in, rehearsed
+from hyposcreen.agent.llm.repair import MAX_REPAIRS, code_in, rehearsed
 from hyposcreen.agent.sandbox.statistics import Bounds
 
 M = 59

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..llm.answers import json_in
+from ..custom.proposal import CodeProposal, code_fault
+from ..custom.rehearsal import Rehearsal, Rehearser
 from ..proposers.base import Refusal
-from .proposal import CodeProposal, code_fault
-from .rehearsal import Rehearsal, Rehearser
+from .answers import json_in
 
 MAX_REPAIRS = 3
 SCHEMA: dict[str, Any] = {
