@@ -198,11 +198,12 @@ def ledger_export(
     project: Folder = HERE,
 ) -> None:
     """Write every row, with the head of the ledger; or one row with all its replay needs to a folder."""
-    from ..exports import export_run
-    from ..session import bundle_to
-
     if bundle is not None:
+        from ..session import bundle_to
+
         return say(f"wrote {bundle_to(project, bundle, output or Path(f'{bundle}.bundle'))}")
+    from ..exports import export_run
+
     written = export_run(project, output, format_)
     return None if written is None else say(f"wrote {written}")
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from functools import partial
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, get_origin
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Record:
             if missing := sorted(shape.required - values.keys()):
                 raise TypeError(f"{cls.KIND} entry lacks {missing}")
             values |= {name: default() for name, default in shape.optional.items() if name not in values}
-        for name in [name for name, value in values.items() if type(value) is list]:
+        for name in shape.tuples:
             values[name] = tuple(values[name])
         # Past __init__, which a frozen type makes slow: a large ledger is verified by reading millions of these.
         record = object.__new__(cls)
@@ -43,6 +43,8 @@ class _Shape:
     required: frozenset[str]
     optional: Mapping[str, Callable[[], Any]]
     """Name → what makes the value of a field that an entry leaves out."""
+    tuples: tuple[str, ...]
+    """Fields that JSON holds as lists."""
 
 
 def _shape(cls: type[Record]) -> _Shape:
@@ -53,7 +55,8 @@ def _shape(cls: type[Record]) -> _Shape:
         elif f.default is not MISSING:
             optional[f.name] = partial(_same, f.default)
     names = frozenset(f.name for f in fields(cls))
-    return _Shape(names, names - optional.keys(), optional)
+    tuples = tuple(f.name for f in fields(cls) if get_origin(f.type) is tuple)
+    return _Shape(names, names - optional.keys(), optional, tuples)
 
 
 def _same(value: Any) -> Any:

@@ -9,7 +9,7 @@ from sqlalchemy import Integer, Table, Text
 
 from ...hypotheses.canonical import canonical_json
 from . import records as r
-from .schema import METADATA
+from .schema import METADATA, VIEW_RESULT
 
 Row = dict[str, Any]
 Values = tuple[Any, ...]
@@ -26,8 +26,11 @@ def project(seq: int, record: r.Record) -> Projected:
     """
     placed = []
     for table, row in _PROJECTORS[record.KIND](record):
-        row["seq"] = seq
-        placed.append((table, _checked(table, row)))
+        if type(row) is tuple:  # in order of its columns already, all but the seq
+            placed.append((table, _fitting(_TYPES[table], (seq, *row))))
+        else:
+            row["seq"] = seq
+            placed.append((table, _checked(table, row)))
     return placed
 
 
@@ -73,13 +76,22 @@ def _attempt_ended(record: r.AttemptEnded) -> list[tuple[str, Row]]:
     return [("attempt", {"event": "ended"} | _values(record) | beginning)]
 
 
-def _result(record: r.Tested) -> list[tuple[str, Row]]:
+def _result(record: r.Tested) -> list[tuple[str, Any]]:
     row = _values(record) | _as_json(record, "baselines", "companions", "checks")
     row["null_name"] = row.pop("null")
-    views = [_values(r.ViewNumbers.from_content(view)) for view in row.pop("views")]
-    return [("result", row)] + [
-        ("view_result", {"ordinal": ordinal, "id": record.id} | view) for ordinal, view in enumerate(views)
-    ]
+    placed: list[tuple[str, Any]] = [("result", row)]
+    for ordinal, view in enumerate(row.pop("views")):
+        if view.keys() != _VIEW_NAMES:
+            r.ViewNumbers.from_content(view)  # names what is wrong with it
+        placed.append(("view_result", (ordinal, record.id, *_VIEW(view))))
+    return placed
+
+
+_VIEW_COLUMNS = tuple(column.name for column in VIEW_RESULT.columns)[3:]
+"""Those after ``seq``, ``ordinal`` and ``id``: the fields of :class:`.records.ViewNumbers`, in their order."""
+_VIEW_NAMES = frozenset(_VIEW_COLUMNS)
+_VIEW = itemgetter(*_VIEW_COLUMNS)
+"""A large ledger holds millions of views: each goes from its entry to its row without a record and a dictionary between."""
 
 
 def _promotion(record: r.Promoted) -> list[tuple[str, Row]]:
@@ -120,7 +132,7 @@ def _plain(table: str) -> Callable[[Any], list[tuple[str, Row]]]:
     return lambda record: [(table, _values(record))]
 
 
-_PROJECTORS: Mapping[str, Callable[[Any], list[tuple[str, Row]]]] = {
+_PROJECTORS: Mapping[str, Callable[[Any], Sequence[tuple[str, Any]]]] = {
     r.RunOpened.KIND: _run_opened,
     r.ProposerOpened.KIND: _proposer_opened,
     r.Completion.KIND: _plain("completion"),
@@ -160,6 +172,7 @@ def _as_json(record: r.Record, *names: str) -> Row:
 class _Types:
     """What the columns of one table take."""
 
+    table: str
     names: tuple[str, ...]
     values: Callable[[Row], Values]
     """Row → its values in order of the columns."""
@@ -178,7 +191,7 @@ def _types(table: Table) -> _Types:
         )
         for c in table.columns
     )
-    return _Types(names, itemgetter(*names), allowed)
+    return _Types(table.name, names, itemgetter(*names), allowed)
 
 
 _TYPES: Mapping[str, _Types] = {table.name: _types(table) for table in METADATA.sorted_tables}
@@ -189,14 +202,19 @@ def _checked(table: str, row: Row) -> Values:
     values = types.values(row)
     if len(row) != len(values):
         raise ValueError(f"{table} has no column {', '.join(sorted(row.keys() - set(types.names)))}")
+    return _fitting(types, values)
+
+
+def _fitting(types: _Types, values: Values) -> Values:
     kinds = tuple(map(type, values))
-    if kinds not in types.seen:
+    places = types.seen.get(kinds)
+    if places is None:
         for column, value, allowed in zip(types.names, values, types.allowed, strict=True):
             if type(value) not in allowed:
                 wanted = " or ".join(sorted(t.__name__ for t in allowed - {type(None)}))
-                raise ValueError(f"{table}.{column} must be {wanted}, not {value!r}")
-        types.seen[kinds] = tuple(place for place, kind in enumerate(kinds) if kind is int)
-    for place in types.seen[kinds]:
+                raise ValueError(f"{types.table}.{column} must be {wanted}, not {value!r}")
+        places = types.seen[kinds] = tuple(place for place, kind in enumerate(kinds) if kind is int)
+    for place in places:
         if not -_INT64 <= values[place] < _INT64:
-            raise ValueError(f"{table}.{types.names[place]} = {values[place]} does not fit 64 bits")
+            raise ValueError(f"{types.table}.{types.names[place]} = {values[place]} does not fit 64 bits")
     return values

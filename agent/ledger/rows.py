@@ -77,7 +77,7 @@ class Pages:
         """The next ``count`` rows; fewer at the end, and none behind it."""
         end = self._whole.end
         query = select(HYPOTHESIS).where(HYPOTHESIS.c.seq > self._after, HYPOTHESIS.c.seq <= end)
-        page = [dict(row) for row in connection.execute(query.order_by(HYPOTHESIS.c.seq).limit(count)).mappings()]
+        page = _dicts(connection, query.order_by(HYPOTHESIS.c.seq).limit(count))
         if not page:
             return []
         self._after = page[-1]["seq"]
@@ -100,7 +100,7 @@ class Pages:
 def rows_named(connection: Connection, ids: Sequence[str], end: int) -> list[Row]:
     """The hypotheses of ``ids`` that there are, with their views, in order of registration."""
     query = select(HYPOTHESIS).where(HYPOTHESIS.c.id.in_(ids), HYPOTHESIS.c.seq <= end).order_by(HYPOTHESIS.c.seq)
-    page = [dict(row) for row in connection.execute(query).mappings()]
+    page = _dicts(connection, query)
     if not page:
         return []
     spoken = select(*_PROPOSAL_COLUMNS).where(PROPOSAL.c.iteration.in_({row["iteration"] for row in page}))
@@ -158,7 +158,7 @@ def _said(connection: Connection, end: int | None = None) -> list[dict[str, Any]
     """Every remark, in order."""
     query = select(*_REVIEW_COLUMNS).order_by(REVIEW.c.seq)
     query = query if end is None else query.where(REVIEW.c.seq <= end)
-    return [dict(row) for row in connection.execute(query).mappings()]
+    return _dicts(connection, query)
 
 
 def _stale(connection: Connection, said: Sequence[Mapping[str, Any]], end: int | None = None) -> Mapping[str, str]:
@@ -179,7 +179,14 @@ def _attempts(connection: Connection, end: int, ids: Sequence[str] | None = None
 
 def _by_slot(connection: Connection, query: Select[Any]) -> dict[tuple[int, int], Columns]:
     """(iteration, slot) → who proposed, and from what."""
-    return {(row["iteration"], row["slot"]): dict(row) for row in connection.execute(query).mappings()}
+    return {(row["iteration"], row["slot"]): row for row in _dicts(connection, query)}
+
+
+def _dicts(connection: Connection, query: Select[Any]) -> list[dict[str, Any]]:
+    """Rows as column → value; twice as quick as by SQLAlchemy's mappings, which find the names of every row anew."""
+    found = connection.execute(query)
+    names = tuple(found.keys())
+    return [dict(zip(names, row, strict=True)) for row in found]
 
 
 def _rows(
@@ -193,8 +200,7 @@ def _rows(
     ids = [row["id"] for row in hypotheses]
 
     def read(query: Select[Any], of: Table) -> list[dict[str, Any]]:
-        found = connection.execute(query.where(of.c.id.in_(ids), of.c.seq <= whole.end))
-        return [dict(row) for row in found.mappings()]
+        return _dicts(connection, query.where(of.c.id.in_(ids), of.c.seq <= whole.end))
 
     results = {row["id"]: row for row in read(select(RESULT), RESULT)}
     parts = _Parts(
@@ -214,12 +220,7 @@ def _rows(
 def _views(connection: Connection, results: Sequence[int]) -> Mapping[str, list[dict[str, Any]]]:
     """Id → its views; asked for by the entries of the results, which are the key of their table."""
     query = select(VIEW_RESULT.c.id, *_VIEW_COLUMNS).where(VIEW_RESULT.c.seq.in_(results))
-    ordered = connection.execute(query.order_by(VIEW_RESULT.c.seq, VIEW_RESULT.c.ordinal)).mappings()
-    found: dict[str, list[dict[str, Any]]] = {}
-    for row in ordered:
-        view = dict(row)
-        found.setdefault(view.pop("id"), []).append(view)
-    return found
+    return _by_id(_dicts(connection, query.order_by(VIEW_RESULT.c.seq, VIEW_RESULT.c.ordinal)), keep=False)
 
 
 @dataclass(frozen=True)
@@ -236,10 +237,11 @@ class _Parts:
     """(iteration, slot) → who proposed, and from what."""
 
 
-def _by_id(rows: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+def _by_id(rows: Iterable[dict[str, Any]], keep: bool = True) -> dict[str, list[dict[str, Any]]]:
+    """Id → its rows in order, from which the id is taken out unless it is to ``keep``."""
     found: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
-        found.setdefault(row["id"], []).append(row)
+        found.setdefault(row["id"] if keep else row.pop("id"), []).append(row)
     return found
 
 
