@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from .errors import Exit, UserError
+from .ledger.lines import Line
 from .ledger.records import VERDICTS, Reviewed, Row
 from .ledger.reviews import ACTS
 from .ledger.store import Ledger
@@ -58,14 +59,15 @@ def remark(ledger: Ledger, id_: str, act: str, text: str, author: str) -> Effect
     said = prose(text.strip(), MOST_TEXT)
     if not said and act in {"note", "invalidate", "reinstate"}:
         raise UserError(f"a remark of kind '{act}' needs words: what is wrong with {id_}, or why not", Exit.USAGE)
-    before = {row.id: row for row in ledger.rows(views=False)}
-    ledger.row(id_)  # refuses an id that is not there, naming those that are
+    before = {line.id: line for line in ledger.lines()}
+    if id_ not in before:
+        ledger.row(id_)  # refuses it, naming those that are there
     ledger.append(Reviewed(id_, author, act, said, datetime.now(UTC).isoformat(timespec="seconds")))
-    return _effect(id_, act, before, {row.id: row for row in ledger.rows(views=False)})
+    return _effect(id_, act, before, {line.id: line for line in ledger.lines()})
 
 
-def _effect(id_: str, act: str, before: dict[str, Row], after: dict[str, Row]) -> Effect:
-    stale = [i for i, row in after.items() if row.verdict == "stale" and before[i].verdict != "stale"]
+def _effect(id_: str, act: str, before: dict[str, Line], after: dict[str, Line]) -> Effect:
+    stale = [i for i, line in after.items() if line.verdict == "stale" and i in before and before[i].verdict != "stale"]
     mine = after[id_]
     kin = [r.id for r in after.values() if r.annotation == mine.annotation and r.verdict == "confirmed" and r.id != id_]
     return Effect(
@@ -73,8 +75,8 @@ def _effect(id_: str, act: str, before: dict[str, Row], after: dict[str, Row]) -
         act=act,
         verdict=mine.verdict,
         stale=tuple(sorted(stale, key=lambda i: i != id_)),
-        lost=tuple(i for i in stale if after[i].verdict_of_run == "confirmed"),
-        restored=tuple(i for i, row in before.items() if row.verdict == "stale" and after[i].verdict != "stale"),
+        lost=tuple(i for i in stale if before[i].verdict == "confirmed"),
+        restored=tuple(i for i, line in before.items() if line.verdict == "stale" and after[i].verdict != "stale"),
         same_annotation=tuple(kin) if act == "invalidate" else (),
     )
 

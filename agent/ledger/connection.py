@@ -170,7 +170,10 @@ def _says(message: str, exit_code: int = EXIT_FAILURE) -> Callable[[Path, float]
 
 
 _SENTENCES: dict[str, Callable[[Path, float], LedgerError]] = {
-    "SQLITE_BUSY": _says("{path} is locked: another process has been writing for over {timeout:g} s; try again later"),
+    "SQLITE_BUSY": _says(
+        "{path} is locked: another process has been writing to it, or has kept one reading of it open, for over {timeout:g} s; "
+        "nothing was recorded; end that program (a database viewer, say) and give the command again"
+    ),
     "SQLITE_NOTADB": _says("{path} is not a SQLite database; give the path of a ledger such as runs.db", EXIT_INPUTS),
     "SQLITE_CORRUPT": _damaged,
     "SQLITE_IOERR_SHORT_READ": _damaged,
