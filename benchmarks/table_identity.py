@@ -19,8 +19,9 @@ from threadpoolctl import threadpool_limits
 
 from hyposcreen.tests_library.engine.bank import Bank
 from hyposcreen.tests_library.engine.discriminant import discriminant_auroc, prepare_discriminant
+from hyposcreen.tests_library.engine.edge_kernels import edge_sums
 from hyposcreen.tests_library.engine.jit import HAVE_NUMBA
-from hyposcreen.tests_library.engine.kernels import edge_sums, same_pole_counts, set_sums
+from hyposcreen.tests_library.engine.kernels import same_pole_counts, set_sums
 from hyposcreen.tests_library.engine.maxt import exceedances, moments, standardise
 from hyposcreen.tests_library.spaces import centred_ranks, poles, quantise, spectral_scores
 

@@ -15,7 +15,8 @@ from table_tools import Row, fastest
 
 from hyposcreen.tests_library.engine.bank import Bank
 from hyposcreen.tests_library.engine.discriminant import discriminant_auroc, prepare_discriminant
-from hyposcreen.tests_library.engine.kernels import edge_sums, narrow, same_pole_counts
+from hyposcreen.tests_library.engine.edge_kernels import edge_sums
+from hyposcreen.tests_library.engine.kernels import narrow, same_pole_counts
 from hyposcreen.tests_library.spaces import centred_ranks, poles, spectral_scores
 
 LAYERS, VIEWS, FOLDS = 12, 120, 5

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from .engine.bank import BankCache
 from .engine.kept import Kept
+from .engine.ranks import mid_ranks
 
 T = TypeVar("T")
 QUANTUM = 2.0**-30
@@ -199,7 +200,7 @@ def quantise(scores: NDArray[np.float64]) -> NDArray[np.int64]:
 
 def centred_ranks(values: NDArray[np.int64]) -> NDArray[np.int32]:
     """Doubled centred mid-ranks down each column: 2·rank − (n + 1), int32 of the same shape; columns sum to 0."""
-    return np.stack([_ranks_1d(values[:, v]) for v in range(values.shape[1])], axis=1)
+    return np.stack([mid_ranks(values[:, v]) for v in range(values.shape[1])], axis=1)
 
 
 def poles(ranks: NDArray[np.int32]) -> NDArray[np.int8]:
@@ -219,15 +220,8 @@ def pair_ranks(similarity: NDArray[np.int64]) -> NDArray[np.int32]:
     """Doubled centred mid-ranks over the unordered pairs of a symmetric [n, n] matrix: int32 [n, n], diagonal 0."""
     upper = np.triu_indices(similarity.shape[0], 1)
     out = np.zeros(similarity.shape, np.int32)
-    out[upper] = _ranks_1d(similarity[upper])
+    out[upper] = mid_ranks(similarity[upper])
     return out + out.T
-
-
-def _ranks_1d(values: NDArray[np.int64]) -> NDArray[np.int32]:
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    doubled = (2 * ends - counts + 1) - (len(values) + 1)
-    return doubled[inverse].astype(np.int32)
 
 
 def _fixed_point(X: NDArray[np.float32], usable: NDArray[np.int64]) -> NDArray[np.float64]:

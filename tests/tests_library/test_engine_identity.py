@@ -19,7 +19,7 @@ import hashlib, json, sys
 from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from threadpoolctl import threadpool_limits
-from hyposcreen.tests_library.engine import kernels
+from hyposcreen.tests_library.engine import edge_kernels, kernels
 from hyposcreen.tests_library.engine.bank import Bank
 from hyposcreen.tests_library.engine.discriminant import discriminant_auroc, prepare_discriminant
 from hyposcreen.tests_library.engine.maxt import exceedances, moments, standardise
@@ -42,7 +42,7 @@ def statistics():
         "sets": lambda a: kernels.set_sums(ranks, members, a),
         "pairs": lambda a: kernels.pair_sums(square, pairs, weights, a),
         "poles": lambda a: kernels.same_pole_counts(poles(ranks), pairs, a),
-        "edges": lambda a: kernels.edge_sums(rolled, edges, a),
+        "edges": lambda a: edge_kernels.edge_sums(rolled, edges, a),
         "gram": lambda a: np.concatenate(kernels.gram_moments(square, members, a), axis=1),
         "classifier": lambda a: discriminant_auroc(model, members, a)[:, None],
     }

@@ -30,9 +30,9 @@ def set_sums(table: Table, members: NDArray[np.int64], arrangements: Arrangement
     """Σ over members i of ``table[a[i], v]``: int64 [P, V] from table [n, V], members [m], arrangements [P, n]."""
     out = np.empty((len(arrangements), table.shape[1]), np.int64)
     if HAVE_NUMBA:
-        _gather(narrow(table), np.zeros(len(members), np.int64), members, arrangements, out)
+        _gather(narrow(table), members, arrangements, out)
         return out
-    for rows in _chunks(len(arrangements), len(members) * table.shape[1]):
+    for rows in chunks(len(arrangements), len(members) * table.shape[1]):
         out[rows] = table[arrangements[rows][:, members]].sum(axis=1, dtype=np.int64)
     return out
 
@@ -48,7 +48,7 @@ def pair_sums(
     if HAVE_NUMBA:
         _pair_sums_loop(table, pairs, weights, arrangements, out)
         return out
-    for rows in _chunks(len(arrangements), len(pairs) * table.shape[2]):
+    for rows in chunks(len(arrangements), len(pairs) * table.shape[2]):
         block = arrangements[rows]
         values = table[block[:, pairs[:, 0]], block[:, pairs[:, 1]]].astype(np.int64)
         out[rows] = (values * weights[None, :, None]).sum(axis=1)
@@ -61,23 +61,9 @@ def same_pole_counts(pole: NDArray[np.int8], pairs: NDArray[np.int64], arrangeme
     if HAVE_NUMBA:
         _same_pole_loop(_pole_words(pole), pairs, arrangements, out)
         return out
-    for rows in _chunks(len(arrangements), len(pairs) * pole.shape[1]):
+    for rows in chunks(len(arrangements), len(pairs) * pole.shape[1]):
         block = arrangements[rows]
         out[rows] = (pole[block[:, pairs[:, 0]]] * pole[block[:, pairs[:, 1]]] == 1).sum(axis=1)
-    return out
-
-
-def edge_sums(table: Table, edges: NDArray[np.int64], arrangements: Arrangements) -> NDArray[np.int64]:
-    """Σ over edges (r, t) of ``table[r, a[t], v]``: regulators stay, targets are permuted. Table [R, n, V], int64 [P, V]."""
-    out = np.empty((len(arrangements), table.shape[2]), np.int64)
-    if HAVE_NUMBA:
-        regulators, n, views = table.shape  # as one table of regulators · n rows, each edge has a row to start from
-        flat = narrow(table).reshape(regulators * n, views)
-        _gather(flat, edges[:, 0] * n, np.ascontiguousarray(edges[:, 1]), arrangements, out)
-        return out
-    for rows in _chunks(len(arrangements), len(edges) * table.shape[2]):
-        values = table[edges[None, :, 0], arrangements[rows][:, edges[:, 1]]]
-        out[rows] = values.sum(axis=1, dtype=np.int64)
     return out
 
 
@@ -94,7 +80,7 @@ def gram_moments(
     if HAVE_NUMBA:
         _gram_moments_loop(table, members, arrangements, total, rows_sq, squares)
         return total, rows_sq, squares
-    for rows in _chunks(len(arrangements), len(members) ** 2 * table.shape[2]):
+    for rows in chunks(len(arrangements), len(members) ** 2 * table.shape[2]):
         block = arrangements[rows][:, members]
         g = table[block[:, :, None], block[:, None, :]].astype(np.int64)
         row_sums = g.sum(axis=2)
@@ -104,29 +90,23 @@ def gram_moments(
     return total, rows_sq, squares
 
 
-def _chunks(n: int, cells: int) -> list[slice]:
+def chunks(n: int, cells: int) -> list[slice]:
+    """Slices of ``range(n)`` small enough that ``cells`` numbers each are few together."""
     step = max(1, _NUMPY_CELLS // max(1, cells))
     return [slice(s, min(s + step, n)) for s in range(0, n, step)]
 
 
-def _gather(
-    table: Table,
-    base: NDArray[np.int64],
-    places: NDArray[np.int64],
-    arrangements: Arrangements,
-    out: NDArray[np.int64],
-) -> None:
-    """``out[p, v]`` = Σ over e of ``table[base[e] + a[places[e]], v]``."""
+def _gather(table: Table, places: NDArray[np.int64], arrangements: Arrangements, out: NDArray[np.int64]) -> None:
+    """``out[p, v]`` = Σ over e of ``table[a[places[e]], v]``."""
     # int32 accumulators are twice as fast; they hold every rank sum of a universe below 92,000 genes
     largest = max(-int(table.min()), int(table.max())) * len(places)
     wide: type[np.int32] | type[np.int64] = np.int32 if largest < 1 << 31 else np.int64
-    _gather_loop(table, base, places, arrangements, np.empty(table.shape[1], wide), out)
+    _gather_loop(table, places, arrangements, np.empty(table.shape[1], wide), out)
 
 
 @jit
 def _gather_loop(
     table: Table,
-    base: NDArray[np.int64],
     places: NDArray[np.int64],
     arrangements: Arrangements,
     acc: NDArray[Any],
@@ -138,7 +118,7 @@ def _gather_loop(
     for p in range(arrangements.shape[0]):
         acc[:] = 0
         for e in range(len(places)):  # together: these reads wait for memory side by side, not one after the other
-            a[e] = base[e] + arrangements[p, places[e]]
+            a[e] = arrangements[p, places[e]]
         for e in range(0, eights, 8):  # eight rows at once: the accumulator is read and written an eighth as often
             g, h, i, j, q, r, s, t = a[e], a[e + 1], a[e + 2], a[e + 3], a[e + 4], a[e + 5], a[e + 6], a[e + 7]
             for v in range(views):

@@ -12,25 +12,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine.edge_kernels import closing_edges, weighted_edge_sums
-from ..engine.kept import Kept
-from ..engine.kernels import Arrangements, edge_sums
+from ..engine.edge_kernels import closing_edges, edge_sums, weighted_edge_sums
+from ..engine.kernels import Arrangements
 from ..engine.rewire import SignedEdges, rewired, sign_draws, target_draws
-from ..spaces import Geometry, centred_ranks
+from ..spaces import Geometry
 from .base import Entity, OwnDraws, Prepared, TestKind, View, affine
-from .coordinates import WINDOW, windows
+from .coordinates import WINDOW
+from .regulators import STEP_UNIT, place, rank_tables, step_tables, window_views
 
 MIN_SIGNED = 5
 """Activating and repressing edges each, of regulators that have both, below which their contrast is not made."""
 MIN_CLOSING = 5
 """Edges that close a loop, of regulators that also have others, below which their contrast is not made."""
-_KEPT_BYTES = 64 << 20
-"""Ranks and steps of regulators kept: of 10 views and 382 genes they are 15 kB and 122 kB each."""
 _WEIGHT = 1 << 20
-_UNIT = 1 << 12
-"""Length of a unit displacement: squares of sums over 2¹⁸ edges fit in int64."""
-_COORDINATE_BITS = 21
-"""|coordinate| ≤ 2²¹, so squared distances over up to 2⁷ axes are exact in float64."""
 
 Targets = NDArray[np.int32]
 """The target of every edge in every draw, [P, e]; an edge keeps its regulator and its sign."""
@@ -52,8 +46,8 @@ class _Graph:
         edges = entity.need_edges()
         rows, regulators = np.unique(edges[:, 0], return_inverse=True)
         signs = np.zeros(len(edges), np.int64) if entity.signs is None else entity.signs
-        place = {row: i for i, row in enumerate(universe.tolist())}
-        own = np.array([place.get(row, -1) for row in rows.tolist()], np.int64)
+        position = {row: i for i, row in enumerate(universe.tolist())}
+        own = np.array([position.get(row, -1) for row in rows.tolist()], np.int64)
         return cls(rows, regulators.astype(np.int64), edges[:, 1].astype(np.int64), signs, own, len(universe))
 
     def arranged(self, arrangements: Arrangements) -> Targets:
@@ -73,45 +67,10 @@ class _Graph:
         return {"rewired": draws(rewired), "target_shuffle": draws(target_draws)}
 
 
-def _window_views(geometry: Geometry) -> tuple[View, ...]:
-    return tuple(View(f"L{q}", f"SV{a}-{b}") for q in range(geometry.n_layers) for a, b in windows(geometry.n_axes))
-
-
-def _place(view: View) -> tuple[int, int, int]:
-    """Layer, first and last axis (1-based) of a window view."""
-    low, high = (int(v) for v in view.coordinate[2:].split("-"))
-    return int(view.layer[1:]), low, high
-
-
-def _rank_table(geometry: Geometry, regulators: NDArray[np.int64]) -> NDArray[np.int32]:
-    """Ranks within regulators in every view: int32 [R, n, V]. Those of a regulator serve every annotation that has it."""
-    kept = geometry.remember("regulator ranks", lambda: Kept(_KEPT_BYTES))
-
-    def ranks(row: int) -> NDArray[Any]:
-        return kept.get(row, lambda: _within_regulator_ranks(geometry, row))
-
-    return np.stack([ranks(row) for row in regulators.tolist()])
-
-
-def _within_regulator_ranks(geometry: Geometry, regulator: int) -> NDArray[np.int32]:
-    """Doubled centred mid-ranks of a regulator's similarities to the other genes, in every view: int32 [n, V].
-
-    Real edges have no self-loop, but a draw may send a target to its own regulator. It then counts as the most similar
-    gene, which it is, so such a draw can only be more extreme and the test only more conservative.
-    """
-    others = np.flatnonzero(geometry.universe != regulator)
-    similarity = np.stack(
-        [geometry.window_similarity(*_place(view), regulator)[others] for view in _window_views(geometry)], axis=1
-    )
-    out = np.full((geometry.n, similarity.shape[1]), len(others) - 1, np.int32)
-    out[others] = centred_ranks(similarity)
-    return out
-
-
 def _prepare_edges(geometry: Geometry, entity: Entity) -> Prepared:
     graph = _Graph.of(geometry.universe, entity)
-    views = _window_views(geometry)
-    table = _rank_table(geometry, graph.rows)
+    views = window_views(geometry)
+    tables = rank_tables(geometry, graph.rows)
     edges = np.stack([graph.regulators, graph.targets], axis=1)
     each = np.stack([graph.regulators, np.arange(len(edges))], axis=1)
     targets = np.bincount(graph.regulators, minlength=len(graph.rows))
@@ -119,9 +78,9 @@ def _prepare_edges(geometry: Geometry, entity: Entity) -> Prepared:
     comparisons = max(1, int((targets * np.maximum(0, possible - targets)).sum()))
 
     def sums(arrangements: Arrangements) -> NDArray[np.int64]:
-        return edge_sums(table, edges, arrangements)
+        return edge_sums(tables, edges, arrangements)
 
-    own = graph.own_draws(lambda drawn: edge_sums(table, each, drawn))
+    own = graph.own_draws(lambda drawn: edge_sums(tables, each, drawn))
     return Prepared(views, sums, *affine(len(views), 1 / (2 * comparisons), 0.5), own)
 
 
@@ -196,22 +155,22 @@ def _nothing(views: tuple[View, ...], nulls: tuple[str, ...]) -> Prepared:
 
 def _prepare_signs(geometry: Geometry, entity: Entity) -> Prepared:
     graph = _Graph.of(geometry.universe, entity)
-    views = _window_views(geometry)
+    views = window_views(geometry)
     known = np.flatnonzero(graph.signs)
     regulators, activating = graph.regulators[known], graph.signs[known] > 0
     if min(_contrasted(regulators, activating)) < MIN_SIGNED:
         return _nothing(views, SIGNED_EDGE_SPLIT.nulls)
-    table = _rank_table(geometry, graph.rows)
+    tables = rank_tables(geometry, graph.rows)
     observed = graph.targets[known].astype(np.int32)[None]
     weights, norm = _shares(regulators, activating[None])
 
     def sums(arrangements: Arrangements) -> NDArray[np.int64]:
         targets = np.ascontiguousarray(arrangements[:, graph.targets[known]])
-        return weighted_edge_sums(table, regulators, targets, weights)
+        return weighted_edge_sums(tables, regulators, targets, weights)
 
     def shuffled(key: tuple[int, int], start: int, stop: int) -> NDArray[np.int64]:
         signs = sign_draws(regulators, activating.astype(np.int64), key, start, stop)
-        return weighted_edge_sums(table, regulators, observed, _shares(regulators, signs > 0)[0])
+        return weighted_edge_sums(tables, regulators, observed, _shares(regulators, signs > 0)[0])
 
     scale = 1 / (2 * geometry.n * int(norm[0]))
     return Prepared(views, sums, *affine(len(views), scale, 0.0), {"sign_shuffle": shuffled})
@@ -219,67 +178,40 @@ def _prepare_signs(geometry: Geometry, entity: Entity) -> Prepared:
 
 def _prepare_displacement(geometry: Geometry, entity: Entity) -> Prepared:
     graph = _Graph.of(geometry.universe, entity)
-    views = _window_views(geometry)
-    table = _displacement_table(geometry, graph.rows)
-    widths = [high - low + 1 for _, low, high in map(_place, views)]
+    views = window_views(geometry)
+    tables = step_tables(geometry, graph.rows)
+    widths = [high - low + 1 for _, low, high in map(place, views)]
     first = np.cumsum([0, *widths[:-1]]).astype(np.int64)
     e = len(graph.targets)
     each = np.stack([graph.regulators, np.arange(e)], axis=1)
 
     def resultant(targets: Targets) -> NDArray[np.int64]:
-        squares = edge_sums(table, each, targets) ** 2
+        squares = edge_sums(tables, each, targets) ** 2
         length = np.sqrt(np.add.reduceat(squares, first, axis=1).astype(np.float64))
         # an edge drawn onto its own regulator points nowhere; it is counted as if it pointed with the others
         nowhere = (targets == graph.own[graph.regulators]).sum(axis=1)
-        return np.asarray(np.rint((length + _UNIT * nowhere[:, None]) ** 2).astype(np.int64))
+        return np.asarray(np.rint((length + STEP_UNIT * nowhere[:, None]) ** 2).astype(np.int64))
 
     def sums(arrangements: Arrangements) -> NDArray[np.int64]:
         return resultant(graph.arranged(arrangements))
 
     pairs = max(1, e * (e - 1))
-    effect = affine(len(views), 1 / (pairs * _UNIT**2), -e / pairs)
+    effect = affine(len(views), 1 / (pairs * STEP_UNIT**2), -e / pairs)
     return Prepared(views, sums, *effect, graph.own_draws(resultant))
-
-
-def _displacement_table(geometry: Geometry, regulators: NDArray[np.int64]) -> NDArray[np.int32]:
-    """Unit vectors from each regulator to each gene, view beside view: int32 [R, n, C]."""
-    kept = geometry.remember("regulator displacements", lambda: Kept(_KEPT_BYTES))
-
-    def steps(row: int) -> NDArray[Any]:
-        return kept.get(row, lambda: _displacements(geometry, row))
-
-    return np.stack([steps(row) for row in regulators.tolist()])
-
-
-def _displacements(geometry: Geometry, regulator: int) -> NDArray[np.int32]:
-    """Unit vectors from a regulator to each gene in units of 2⁻¹², view beside view: int32 [n, C].
-
-    Equal points have the vector 0. Coordinates are rounded to integers before they are subtracted.
-    """
-    parts = []
-    for view in _window_views(geometry):
-        layer, low, high = _place(view)
-        lengths = geometry.axis_scale(layer)[low - 1 : high]
-        relative = lengths / max(float(lengths.max()), np.finfo(np.float64).tiny)
-        x = np.rint(geometry.axes(layer)[:, low - 1 : high] * relative * 2.0 ** (_COORDINATE_BITS - 30))
-        steps = x[geometry.universe] - x[regulator]
-        length = np.sqrt((steps**2).sum(axis=1))
-        parts.append(np.rint(_UNIT * steps / np.where(length > 0, length, 1.0)[:, None]).astype(np.int32))
-    return np.concatenate(parts, axis=1)
 
 
 def _prepare_loops(geometry: Geometry, entity: Entity) -> Prepared:
     graph = _Graph.of(geometry.universe, entity)
-    views = _window_views(geometry)
+    views = window_views(geometry)
     observed = _closing(graph)[None]
     if min(_contrasted(graph.regulators, observed[0])) < MIN_CLOSING:
         return _nothing(views, FEED_FORWARD_LOOP.nulls)
-    table = _rank_table(geometry, graph.rows)
+    tables = rank_tables(geometry, graph.rows)
     fixed = _shares(graph.regulators, observed)
 
     def contrast(targets: Targets, shares: tuple[NDArray[np.int64], NDArray[np.int64]]) -> NDArray[np.int64]:
         weights, norm = shares
-        totals = weighted_edge_sums(table, graph.regulators, targets, weights)
+        totals = weighted_edge_sums(tables, graph.regulators, targets, weights)
         return np.rint(totals / np.sqrt(np.maximum(1, norm))[:, None]).astype(np.int64)
 
     def sums(arrangements: Arrangements) -> NDArray[np.int64]:
