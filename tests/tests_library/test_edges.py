@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom, rankdata
 
-from hyposcreen.tests_library.engine import bank, edge_kernels, kernels, rewire
+from hyposcreen.tests_library.engine import bank, edge_kernels, kernels, ranks, rewire, steps
 from hyposcreen.tests_library.engine.bank import Bank
 from hyposcreen.tests_library.nulls import NULLS, OWN_NULLS, NullModel
 from hyposcreen.tests_library.run import scan
@@ -197,11 +197,11 @@ def test_compiled_and_numpy_paths_are_the_same_bits(kind, w, monkeypatch):
     rows = Bank((1, 2), np.zeros(60, np.int64)).arrangements(0, 40)
 
     def everything() -> list[np.ndarray]:
-        prepared = kind.prepare(w.geometry, e)
+        prepared = kind.prepare(w.again(), e)  # tables of regulators are made again, too
         return [prepared.sums(rows), *(prepared.own[null]((5, 6), 0, 20) for null in OWN[kind.name])]
 
     fast = everything()
-    for module in (bank, edge_kernels, kernels, rewire):
+    for module in (bank, edge_kernels, kernels, ranks, rewire, steps):
         monkeypatch.setattr(module, "HAVE_NUMBA", False)
     for a, b in zip(fast, everything(), strict=True):
         assert (a == b).all()

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import rankdata
 
 from hyposcreen.embeddings_cache.store import SHIPPED, open_cache
-from hyposcreen.tests_library.engine import edge_kernels, ranks
+from hyposcreen.tests_library.engine import edge_kernels, ranks, steps
 from hyposcreen.tests_library.engine.bank import Bank
 from hyposcreen.tests_library.engine.jit import HAVE_NUMBA
 from hyposcreen.tests_library.engine.kept import Kept
@@ -69,9 +69,11 @@ def test_ranks_within_a_regulator_are_plain_ranks_of_its_cosines(geometry, insid
             assert (got[~others, v] == others.sum() - 1).all()
 
 
-def test_steps_are_unit_vectors_of_rounded_coordinates(geometry):
+@pytest.mark.parametrize("numba", [True, False])
+def test_steps_are_unit_vectors_of_rounded_coordinates(geometry, numba, monkeypatch):
+    monkeypatch.setattr(steps, "HAVE_NUMBA", numba and HAVE_NUMBA)
     row = int(geometry.universe[12])
-    got = tables.unit_steps(geometry, row)
+    got = tables.regulator_steps(geometry, row)
     assert got.dtype == np.int16
     at = 0
     for layer, low, high in map(tables.place, tables.window_views(geometry)):
@@ -147,7 +149,7 @@ def test_without_room_tables_are_made_again_and_nothing_else_changes(kind, world
     entity = Entity("edges", edges=edges, signs=np.zeros(len(edges), np.int64))
     drawn = Bank((1, 2), np.zeros(50, np.int64)).arrangements(0, 30)
     made: list[int] = []
-    for make in (tables.within_regulator_ranks, tables.unit_steps):
+    for make in (tables.within_regulator_ranks, tables.regulator_steps):
         counted = lambda geometry, row, make=make: made.append(row) or make(geometry, row)  # noqa: E731
         monkeypatch.setattr(tables, make.__name__, counted)
 

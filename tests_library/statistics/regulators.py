@@ -6,6 +6,7 @@ One table a regulator, made when it is read and kept for all annotations, draws 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from ..engine.kept import Kept
 from ..engine.kernels import narrow
 from ..engine.ranks import mid_ranks
+from ..engine.steps import unit_steps
 from ..spaces import Geometry
 from .base import View
 from .coordinates import windows
@@ -60,9 +62,9 @@ def rank_tables(geometry: Geometry, regulators: NDArray[np.int64]) -> RegulatorT
 
 
 def step_tables(geometry: Geometry, regulators: NDArray[np.int64]) -> RegulatorTables:
-    """Steps from each regulator (cache rows [R]) to all genes in every view: :func:`unit_steps`."""
+    """Steps from each regulator (cache rows [R]) to all genes in every view: :func:`regulator_steps`."""
     kept = geometry.remember("regulator steps", lambda: Kept(_KEPT_BYTES))
-    return RegulatorTables(tuple(regulators.tolist()), kept, lambda row: unit_steps(geometry, row))
+    return RegulatorTables(tuple(regulators.tolist()), kept, lambda row: regulator_steps(geometry, row))
 
 
 def within_regulator_ranks(geometry: Geometry, regulator: int) -> NDArray[Any]:
@@ -79,19 +81,20 @@ def within_regulator_ranks(geometry: Geometry, regulator: int) -> NDArray[Any]:
     return narrow(out)
 
 
-def unit_steps(geometry: Geometry, regulator: int) -> NDArray[Any]:
+def regulator_steps(geometry: Geometry, regulator: int) -> NDArray[Any]:
     """Unit vectors from a regulator to each gene in units of 2⁻¹², view beside view: int16 [n, C].
 
     Equal points have the vector 0. Coordinates are rounded to integers before they are subtracted.
     """
-    parts = []
-    for view in window_views(geometry):
-        layer, low, high = place(view)
-        x = geometry.remember(("rounded window", view), lambda: _rounded(geometry, layer, low, high))  # noqa: B023
-        steps = x[geometry.universe] - x[regulator]
-        length = np.sqrt((steps**2).sum(axis=1))
-        parts.append(np.rint(STEP_UNIT * steps / np.where(length > 0, length, 1.0)[:, None]).astype(np.int16))
-    return np.concatenate(parts, axis=1)
+    windows_of = [(view, *place(view)) for view in window_views(geometry)]
+    out = np.empty((geometry.n, sum(high - low + 1 for _, _, low, high in windows_of)), np.int16)
+    at = 0
+    for view, layer, low, high in windows_of:
+        x = geometry.remember(("rounded window", view), partial(_rounded, geometry, layer, low, high))
+        width = high - low + 1
+        unit_steps(x, geometry.universe, regulator, STEP_UNIT, out[:, at : at + width])
+        at += width
+    return out
 
 
 def _rounded(geometry: Geometry, layer: int, low: int, high: int) -> NDArray[np.float64]:
