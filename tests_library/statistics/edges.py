@@ -93,8 +93,10 @@ def _shares(regulators: NDArray[np.int64], marked: NDArray[np.bool_]) -> tuple[N
     """
     R = int(regulators.max(initial=-1)) + 1
     total = np.bincount(regulators, minlength=R)
-    one_hot = (regulators[:, None] == np.arange(R)).astype(np.float64)
-    p = np.rint(marked.astype(np.float64) @ one_hot).astype(np.int64)  # counts: exact in any order
+    order = np.argsort(regulators, kind="stable")
+    present, first = np.unique(regulators[order], return_index=True)
+    p = np.zeros((len(marked), R), np.int64)
+    p[:, present] = np.add.reduceat(marked[:, order], first, axis=1, dtype=np.int64)
     q = total - p
     c = np.rint(_WEIGHT / np.maximum(1, total)).astype(np.int64)
     weights = np.where(marked, (q * c)[:, regulators], -(p * c)[:, regulators])
