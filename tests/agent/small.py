@@ -1,6 +1,6 @@
 """A project small enough to run whole in a second or two: a corner of the demo cache, seven annotations, few permutations.
 
-Both test folders load this file by path, because test modules cannot import each other here.
+The fixture ``small`` gives it: test modules cannot import each other here.
 """
 
 import json

@@ -1,12 +1,10 @@
 """kill -9 between every two steps, twice, on both databases; see ``sweep.py``."""
 
-import importlib.util
 import itertools
 import multiprocessing
 import shutil
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -21,19 +19,6 @@ from hyposcreen.agent.ledger.store import Ledger
 from hyposcreen.agent.ledger.verify import verify
 
 
-def load(name: str, path: Path) -> ModuleType:
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None and spec.loader is not None
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
-
-
-sweep = load("hyposcreen_crash_sweep", Path(__file__).with_name("sweep.py"))
-postgres = load("hyposcreen_test_postgres", Path(__file__).parents[1] / "ledger" / "postgres.py")
-
-
 @dataclass(frozen=True)
 class Undisturbed:
     """A run without an accident."""
@@ -44,8 +29,13 @@ class Undisturbed:
     visits: Any
 
 
+@pytest.fixture(scope="session")
+def sweep(load_file: Callable[[str], ModuleType]) -> ModuleType:
+    return load_file("tests/agent/sweep.py")
+
+
 @pytest.fixture(scope="module")
-def whole(small: Any, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+def whole(small: Any, sweep: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     """Also warms this process, of which every run of the sweep is a fork."""
     kept = [a for a in small.demo_annotations() if a.name in sweep.ONLY]
     folder = small.make_project_folder(tmp_path_factory.mktemp("whole") / "p", kept, **sweep.SETTINGS)
@@ -97,7 +87,7 @@ def test_a_run_comes_by_every_place(whole: Undisturbed) -> None:
     assert missing == {"config.written"}, "the settings of this run were there already; see the test below"
 
 
-def test_sqlite(whole: Undisturbed, small: Any, fresh_folder: Any) -> None:
+def test_sqlite(whole: Undisturbed, small: Any, sweep: ModuleType, fresh_folder: Any) -> None:
     done = []
     for case in sweep.cases(whole.visits.__getitem__):
         if case.point == "config.written":
@@ -109,21 +99,14 @@ def test_sqlite(whole: Undisturbed, small: Any, fresh_folder: Any) -> None:
     assert {(c.point, c.visit): c.violations for c in done if c.violations} == {}
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    try:
-        with postgres.server() as address:
-            yield address
-    except postgres.NoServerError as reason:
-        pytest.skip(str(reason))
-
-
-def test_postgresql(whole: Undisturbed, small: Any, fresh_folder: Any, server: str) -> None:
+def test_postgresql(
+    whole: Undisturbed, small: Any, sweep: ModuleType, fresh_folder: Any, new_schema: Callable[[], str]
+) -> None:
     done = []
-    for number, case in enumerate(sweep.cases(whole.visits.__getitem__)):
+    for case in sweep.cases(whole.visits.__getitem__):
         if case.point == "config.written":
             continue
-        place = postgres.schema_on(server, f"case{number}")
+        place = new_schema()
         folder = fresh_folder(place)
         run = campaign(small, folder, case)
         done.append(sweep.sweep(case, place, run, whole.content_hash, whole.rows))
@@ -131,10 +114,10 @@ def test_postgresql(whole: Undisturbed, small: Any, fresh_folder: Any, server: s
 
 
 def test_runners_that_start_together_share_one_run(
-    whole: Undisturbed, small: Any, fresh_folder: Any, server: str
+    whole: Undisturbed, small: Any, fresh_folder: Any, new_schema: Callable[[], str]
 ) -> None:
     """Three processes, one empty place: every row is tested once, and the content is that of a single runner."""
-    place = postgres.schema_on(server, "together")
+    place = new_schema()
     folders = [fresh_folder(place) for _ in range(3)]
     context = multiprocessing.get_context("fork")
     runners = [context.Process(target=small.run_campaign_in_process, args=(folder,)) for folder in folders]
@@ -152,7 +135,7 @@ def test_runners_that_start_together_share_one_run(
     assert verify(place).ok
 
 
-def test_settings_are_whole_or_not_there(small: Any, whole: Undisturbed, tmp_path: Path) -> None:
+def test_settings_are_whole_or_not_there(small: Any, sweep: ModuleType, whole: Undisturbed, tmp_path: Path) -> None:
     """A first run writes its settings; a kill right after that leaves a folder that goes on as the same run."""
     folder = tmp_path / "first"
     folder.mkdir()

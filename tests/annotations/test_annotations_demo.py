@@ -1,10 +1,10 @@
 """The shipped demo annotations: sizes, roles, controls that can be drawn again, and genes the demo cache holds."""
 
 import csv
-import importlib.util
 import re
 import warnings
 from collections import Counter
+from collections.abc import Callable
 from itertools import combinations
 from types import ModuleType
 
@@ -19,13 +19,8 @@ CONTROLS = [a for a in ANNOTATIONS if a.role == "negative_control"]
 
 
 @pytest.fixture(scope="module")
-def controls() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_controls", DEMO / "make_controls.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def controls(load_file: Callable[[str], ModuleType]) -> ModuleType:
+    return load_file("hypotheses/demo_annotations/make_controls.py")
 
 
 @pytest.fixture(scope="module")

@@ -1,25 +1,18 @@
 """The benchmark of the campaign on a small cache: every job is measured and counted for its system or its kind of test."""
 
-import importlib.util
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 from hyposcreen.agent.config import Config
 
-MODULE = Path(__file__).parents[2] / "benchmarks" / "campaign_scale.py"
-
 
 @pytest.fixture(scope="module")
-def benchmark() -> Any:
-    spec = importlib.util.spec_from_file_location("campaign_scale", MODULE)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+def benchmark(load_file: Callable[[str], ModuleType]) -> ModuleType:
+    return load_file("benchmarks/campaign_scale.py")
 
 
 def test_every_job_counts_for_its_system_or_its_kind(benchmark: Any, tmp_path: Path) -> None:

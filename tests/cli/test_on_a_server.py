@@ -1,10 +1,8 @@
 """Every command that reads or remarks, over a ledger in PostgreSQL; and a password that gets nowhere."""
 
-import importlib.util
 import json
-import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from http.client import HTTPConnection
 from pathlib import Path
 from threading import Thread
@@ -25,33 +23,13 @@ from hyposcreen.agent.ledger.verify import verify
 from hyposcreen.agent.report.serve import make_server
 from hyposcreen.agent.report.source import report_data
 
-
-def _load(name: str, path: Path) -> Any:
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None and spec.loader is not None
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
-
-
-postgres = _load("hyposcreen_test_postgres", Path(__file__).parents[1] / "ledger" / "postgres.py")
 SECRET = "hunter2-hunter2"
 NEEDS = {"parquet": "pyarrow", "h5ad": "anndata"}
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    try:
-        with postgres.server() as address:
-            yield address
-    except postgres.NoServerError as reason:
-        pytest.skip(str(reason))
-
-
-@pytest.fixture(scope="module")
-def place(server: str) -> str:
-    return str(postgres.schema_on(server, "commands"))
+def place(new_schema: Callable[[], str]) -> str:
+    return new_schema()
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +169,7 @@ def test_what_is_no_address_is_not_repeated_either(tmp_path: Path, address: str)
 
 
 def test_a_password_given_to_the_library_is_used_and_never_shown(
-    server: str, place: str, folder: Path, finished: Any, monkeypatch: Any, call: Any, tmp_path: Path
+    place: str, folder: Path, finished: Any, monkeypatch: Any, call: Any, tmp_path: Path
 ) -> None:
     """A notebook may hold one, and ``PGPASSWORD`` may: no path, error, page or export repeats it."""
     held = place.replace("tester@", f"tester:{SECRET}@") + f"&sslpassword={SECRET}"

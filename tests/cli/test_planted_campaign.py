@@ -1,26 +1,20 @@
 """A cache in which every system of the paper was put in by hand, and its twin with the genes shuffled."""
 
-import importlib.util
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 from hyposcreen.agent.campaigns.running import table_of
 
-MODULE = Path(__file__).parents[2] / "benchmarks" / "planted_campaign.py"
 SETTINGS = {"permutations_explore": 299, "permutations_look": 1999}
 
 
 @pytest.fixture(scope="module")
-def planted() -> Any:
-    spec = importlib.util.spec_from_file_location("planted_campaign", MODULE)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+def planted(load_file: Callable[[str], ModuleType]) -> ModuleType:
+    return load_file("benchmarks/planted_campaign.py")
 
 
 def verdicts(folder: Path, call: Any) -> dict[str, str]:

@@ -1,8 +1,7 @@
-"""The small project of ``tests/llm`` and its scripted server, asked by a model that writes statistics."""
+"""A project with three gene sets and a graph, asked through a scripted server by a model that writes statistics."""
 
-import importlib.util
-import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,27 +10,12 @@ import pytest
 
 from hyposcreen.agent.sandbox.choose import findings, strongest
 
-HERE = Path(__file__).parent
-
-
-def load(name: str, path: Path) -> ModuleType:
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None and spec.loader is not None
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
-
-
-_llm = load("hyposcreen_custom_llm_conftest", HERE.parent / "llm" / "conftest.py")
-no_fsync_in_this_process = _llm.no_fsync_in_this_process
-no_settings_from_outside = _llm.no_settings_from_outside
-small = _llm.small
-call = _llm.call
-no_waiting = _llm.no_waiting
-server = _llm.server
-fresh = _llm.fresh
 SETS = ("b_cells", "t_cells", "housekeeping", "tf_targets")
+
+
+@pytest.fixture(autouse=True)
+def quick(no_fsync_in_this_process: None, no_waiting: list[float]) -> None:
+    """For every test of this folder."""
 
 
 @pytest.fixture(scope="session")
@@ -42,13 +26,13 @@ def template(small: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def statistics() -> ModuleType:
-    return load("hyposcreen_custom_statistics", HERE / "statistics.py")
+def statistics(load_file: Callable[[str], ModuleType]) -> ModuleType:
+    return load_file("tests/custom/statistics.py")
 
 
 @pytest.fixture(scope="session")
-def author() -> ModuleType:
-    return load("hyposcreen_custom_author", HERE / "author.py")
+def author(load_file: Callable[[str], ModuleType]) -> ModuleType:
+    return load_file("tests/custom/author.py")
 
 
 @pytest.fixture
@@ -61,22 +45,19 @@ def confined() -> str:
 
 
 @pytest.fixture
-def run_with(fresh: Callable[..., Path], small: Any) -> Callable[..., Any]:
-    """``run_with(folder name, server, settings…)``: a whole run with ``--allow-code``; gives its ledger."""
-
-    def run(name: str, scripted: Any, **changes: Any) -> Any:
-        from hyposcreen.agent.ledger.store import Ledger
-
-        model = {"proposer": "openai", "model": "m", "base_url": scripted.url, "allow_code": True, "iterations": 2}
-        folder = fresh(name, **(model | changes))
-        small.run_campaign_in_process(folder)
-        return Ledger.open_readonly(folder / "runs.db")
-
-    return run
+def fresh(template: Path, without_run: Callable[..., Path]) -> Callable[..., Path]:
+    """Makes working folders without a run: ``fresh("a", seed=6)``."""
+    return partial(without_run, template)
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> Iterator[Any]:
+def run_with(ask: Callable[..., Any]) -> Callable[..., Any]:
+    """``run_with(folder name, server, settings…)``: a whole run with ``--allow-code``; gives its ledger."""
+    return partial(ask, allow_code=True)
+
+
+@pytest.fixture
+def host(load_file: Callable[[str], ModuleType], tmp_path: Path) -> Iterator[Any]:
     """Something of the host that must stay as it is."""
-    with load("hyposcreen_custom_host", HERE / "host.py").Host(tmp_path / "host") as one:
+    with load_file("tests/custom/host.py").Host(tmp_path / "host") as one:
         yield one

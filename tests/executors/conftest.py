@@ -1,9 +1,6 @@
-"""The fixtures of ``tests/agent``, loaded by path because test folders are no packages here, and clusters on loopback."""
+"""Clusters on loopback, and jobs for them."""
 
-import importlib.util
-import sys
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -13,27 +10,11 @@ from hyposcreen.agent.project import Side
 from hyposcreen.agent.sandbox.base import Job
 
 
-def _load(name: str, path: Path) -> ModuleType:
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None and spec.loader is not None
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
-
-
-_agent = _load("hyposcreen_agent_conftest", Path(__file__).parents[1] / "agent" / "conftest.py")
-no_settings_from_outside = _agent.no_settings_from_outside
-small = _agent.small
-finished = _agent.finished
-fresh = _agent.fresh
-
-
 @pytest.fixture(scope="session")
-def loopback() -> Any:
+def loopback(load_file: Callable[[str], ModuleType]) -> Any:
     """The class that starts a scheduler and workers."""
     pytest.importorskip("distributed", reason="distributed is not installed: pip install 'hyposcreen[dask]'")
-    return _load("hyposcreen_loopback_cluster", Path(__file__).with_name("cluster.py")).LoopbackCluster
+    return load_file("tests/executors/cluster.py").LoopbackCluster
 
 
 @pytest.fixture(scope="module")

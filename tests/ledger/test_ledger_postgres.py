@@ -1,22 +1,18 @@
 """The same promises on both databases: appends of several processes, tampering, claims, upgrade."""
 
-import importlib.util
-import itertools
 import multiprocessing
 import os
 import sqlite3
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
-from hyposcreen.agent.ledger import connection, leases
+from hyposcreen.agent.ledger import leases
 from hyposcreen.agent.ledger import records as r
 from hyposcreen.agent.ledger.database import database_at
 from hyposcreen.agent.ledger.errors import RepeatedError
@@ -27,51 +23,15 @@ from hyposcreen.agent.ledger.verify import verify
 EACH = 150
 
 
-def _postgres() -> ModuleType:
-    name = "hyposcreen_test_postgres"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name("postgres.py"))
-        assert spec is not None and spec.loader is not None
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
-
-
-postgres = _postgres()
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    try:
-        with postgres.server() as address:
-            yield address
-    except postgres.NoServerError as reason:
-        pytest.skip(str(reason))
-
-
-@pytest.fixture
-def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forked writers inherit it. What several writers do to each other does not depend on the disk."""
-    quick = tuple(p.replace("synchronous = FULL", "synchronous = OFF") for p in connection._WRITER_PRAGMAS)
-    monkeypatch.setattr(connection, "_WRITER_PRAGMAS", quick)
-
-
-_numbers = itertools.count()
-
-
-def schema_on(server: str) -> str:
-    return str(postgres.schema_on(server, f"ledger{next(_numbers)}"))
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
     """Where a new ledger may be made."""
-    return tmp_path / "runs.db" if request.param == "sqlite" else schema_on(request.getfixturevalue("server"))
+    return tmp_path / "runs.db" if request.param == "sqlite" else request.getfixturevalue("new_schema")()
 
 
 @pytest.fixture
-def on_server(server: str) -> str:
-    return schema_on(server)
+def on_server(new_schema: Callable[[], str]) -> str:
+    return new_schema()
 
 
 def edit(ledger: Ledger, *statements: str) -> None:
@@ -88,7 +48,9 @@ def append_many(place: Path | str, worker: int) -> None:
 
 
 @pytest.mark.parametrize("workers", [4, 8])
-def test_no_append_of_many_processes_is_lost(workers: int, place: Path | str, make: Any, no_fsync: None) -> None:
+def test_no_append_of_many_processes_is_lost(
+    workers: int, place: Path | str, make: Any, no_fsync_in_this_process: None
+) -> None:
     ledger = Ledger.create(place)
     ledger.append(make.run_opened())
     context = multiprocessing.get_context("fork")
@@ -205,13 +167,13 @@ def test_what_may_be_there_once_is_refused_the_second_time(place: Path | str, ma
     assert ledger.head() == head
 
 
-def test_a_place_that_is_none_is_said_in_a_sentence(server: str, on_server: str, refused: Any) -> None:
+def test_a_place_that_is_none_is_said_in_a_sentence(database_server: str, on_server: str, refused: Any) -> None:
     assert "there is no ledger at" in refused(5, open_ledger, on_server)
     ledger = Ledger.create(on_server)
     assert "already holds tables of that name" in refused(5, Ledger.create, on_server)
-    assert 'database "nowhere" does not exist' in refused(5, open_ledger, f"{server}/nowhere")
+    assert 'database "nowhere" does not exist' in refused(5, open_ledger, f"{database_server}/nowhere")
     assert "cannot be reached" in refused(5, open_ledger, "postgresql+psycopg://tester@127.0.0.1:1/x")
-    secret = server.replace("tester@", "tester:hidden@") + "/nowhere"
+    secret = database_server.replace("tester@", "tester:hidden@") + "/nowhere"
     assert "hidden" not in refused(5, open_ledger, secret)
     assert "write postgresql+psycopg://" in refused(5, open_ledger, "postgresql+asyncpg://u@h/d")
     edit(ledger, "COMMENT ON TABLE entry IS 'mine'")

@@ -96,10 +96,10 @@ def test_a_template_that_cannot_be_rendered_is_named(tmp_path: Path, text: str) 
         load(tmp_path).render("system")
 
 
-def test_sealed_labels_reach_no_request(small: Any, template: Path, server: Any, tmp_path: Path) -> None:
+def test_sealed_labels_reach_no_request(
+    small: Any, template: Path, server: Any, load_file: Any, tmp_path: Path
+) -> None:
     """Two projects that differ in the sealed genes' labels alone send the same bytes, iteration after iteration."""
-    import importlib.util
-
     from hyposcreen.agent.config import load_config
     from hyposcreen.agent.ledger.records import Completion
     from hyposcreen.agent.ledger.store import Ledger
@@ -109,13 +109,7 @@ def test_sealed_labels_reach_no_request(small: Any, template: Path, server: Any,
     from hyposcreen.agent.llm.spending import Budget
     from hyposcreen.agent.project import Side, open_project
 
-    spec = importlib.util.spec_from_file_location(
-        "sealed", Path(__file__).parents[1] / "agent" / "test_sealed_genes.py"
-    )
-    assert spec is not None and spec.loader is not None
-    sealed = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sealed)
-
+    sealed = load_file("tests/agent/test_sealed_genes.py")
     one = open_project(template, load_config(template, {}, {}))
     few = [a for a in small.demo_annotations() if a.name in one.annotations]
     requests, entities = [], []

@@ -1,9 +1,8 @@
 """Backends that hold on this machine, and the corpus."""
 
-import importlib.util
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -13,31 +12,19 @@ from hyposcreen.agent.sandbox.choose import findings, strongest
 from hyposcreen.agent.sandbox.statistics import StatisticSandbox
 
 
-def _load(name: str, folder: str = "sandbox") -> Any:
-    path = Path(__file__).parents[1] / folder / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(f"sandbox_{name}", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture(scope="session")
+def corpus(load_file: Callable[[str], ModuleType]) -> ModuleType:
+    return load_file("tests/sandbox/corpus.py")
 
 
 @pytest.fixture(scope="session")
-def load() -> Any:
-    """Loads a file beside the tests by its name."""
-    return _load
-
-
-@pytest.fixture(scope="session")
-def corpus() -> Any:
-    return _load("corpus")
+def hostile(load_file: Callable[[str], ModuleType]) -> ModuleType:
+    return load_file("tests/sandbox/hostile.py")
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
+def project(small: ModuleType, tmp_path: Path) -> Path:
     """A folder whose run takes a moment."""
-    small = _load("small", "agent")
     folder: Path = small.make_project_folder(tmp_path / "p", iterations=1, per_iteration=2)
     return folder
 

@@ -46,11 +46,6 @@ SECRET = b"a key that nobody could guess"
 WORLDS = 150
 
 
-@pytest.fixture(scope="module")
-def hostile(load: Any) -> Any:
-    return load("hostile")
-
-
 def judged(hostile: Any, code: str, of: Any, ensemble: str = "frozen", secret: bytes = SECRET) -> Any:
     """The whole of a judgement, which the product shows nobody but people."""
     plan = make_plan(secret, ensemble, of.labels, of.strata, hostile.M)

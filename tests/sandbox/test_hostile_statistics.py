@@ -5,16 +5,9 @@
 
 from typing import Any
 
-import pytest
-
 from hyposcreen.agent.sandbox.statistics import StatisticSandbox
 
 WORLDS = 150
-
-
-@pytest.fixture(scope="module")
-def hostile(load: Any) -> Any:
-    return load("hostile")
 
 
 def behind(sandbox: StatisticSandbox) -> Any:
