@@ -38,6 +38,16 @@ class World:
         }
         return Geometry(**(arguments | changes))
 
+    def degenerate(self, what: str) -> list[NDArray[np.float32]]:
+        """The layers with every gene at ``one place``, or the first twelve and the rest at ``two places``; else as they are."""
+        layers = [X.copy() for X in self.layers]
+        for X in layers:
+            if what == "one place":
+                X[:] = 1
+            if what == "two places":
+                X[:12], X[12:] = 1, -1
+        return layers
+
 
 def make_world(
     rows: int = 60,

@@ -297,19 +297,13 @@ def test_the_numbers_are_pinned(kind, world):
 @pytest.mark.parametrize("what", ["one place", "two places", "one layer", "narrow"])
 def test_degenerate_input_gives_a_number(kind, what, world):
     w = world(rows=24, seed=14, n_layers=1 if what == "one layer" else 2, dim=1 if what == "narrow" else 12)
-    layers = [X.copy() for X in w.layers]
-    for X in layers:
-        if what == "one place":
-            X[:] = 1
-        if what == "two places":
-            X[:12], X[12:] = 1, -1
-    geometry = w.again(layers=layers)
+    geometry = w.again(layers=w.degenerate(what))
     prepared = prepared_for(kind, geometry, np.arange(kind.min_size) * 2)
     totals = prepared.sums(np.stack([np.arange(24), np.arange(24)[::-1]]).astype(np.int32))
     own = [prepared.own[null](KEY, 0, 4) for null in kind.nulls]
     for t in (totals, *own):
         assert t.dtype == np.int64
-        assert t.shape[1] == len(layers)
+        assert t.shape[1] == len(w.layers)
         effect = prepared.offset + prepared.scale * t
         low, high = (-5, np.log(twonn.LARGEST_DIMENSION) + 1e-6) if kind is TWO_NN else (0, kind.min_size - 1 + 1e-6)
         assert ((effect >= low) & (effect <= high)).all()

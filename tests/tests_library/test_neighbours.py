@@ -271,16 +271,10 @@ def test_random_sets_are_not_found_more_often_than_said(kind, world):
 @pytest.mark.parametrize("what", ["one place", "two places", "one layer", "whole universe"])
 def test_degenerate_input_gives_a_number(kind, what, world):
     w = world(rows=24, seed=10, n_layers=1 if what == "one layer" else 2)
-    layers = [X.copy() for X in w.layers]
-    for X in layers:
-        if what == "one place":
-            X[:] = 1
-        if what == "two places":
-            X[:12], X[12:] = 1, -1
     members = np.arange(24 if what == "whole universe" else kind.min_size)
-    prepared = kind.prepare(w.again(layers=layers), Entity("gene_set", members=members))
+    prepared = kind.prepare(w.again(layers=w.degenerate(what)), Entity("gene_set", members=members))
     totals = prepared.sums(np.stack([np.arange(24), np.arange(24)[::-1]]).astype(np.int32))
     assert totals.dtype == np.int64
-    assert totals.shape == (2, len(layers))
+    assert totals.shape == (2, len(w.layers))
     effect = prepared.offset + prepared.scale * totals
     assert (np.abs(effect) <= 2).all()

@@ -167,18 +167,12 @@ def test_scores_do_not_depend_on_the_names_or_scale_of_the_embedding(world):
 def test_degenerate_input_gives_a_number(what, world):
     rows = 7 if what == "few genes" else 24
     w = world(rows=rows, seed=9, n_layers=1 if what == "one layer" else 2)
-    layers = [X.copy() for X in w.layers]
-    for X in layers:
-        if what == "one place":
-            X[:] = 1
-        if what == "two places":
-            X[:12], X[12:] = 1, -1
     assert neighbour_count(rows) < rows
-    geometry = w.again(layers=layers)
+    geometry = w.again(layers=w.degenerate(what))
     prepared = prepared_for(geometry, np.arange(GENE_SCORE.min_size))
     totals = prepared.sums(np.stack([np.arange(rows), np.arange(rows)[::-1]]).astype(np.int32))
     assert totals.dtype == np.int64
-    assert totals.shape == (2, 5 * len(layers))
+    assert totals.shape == (2, 5 * len(w.layers))
     if what == "one place":
         assert (totals[:, [0, 1, 4]] == 0).all()  # every gene is the same; lists are then by lot
     effect = prepared.offset + prepared.scale * totals
