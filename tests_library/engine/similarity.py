@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .jit import HAVE_NUMBA, as_numpy, jit
 from .kernels import Arrangements
+from .ranks import mid_ranks
 
 UNIT_BITS = 20
 """A floating-point statistic is rounded to 2⁻²⁰ before it is compared with anything."""
@@ -45,17 +46,11 @@ def row_ranks(similarity: NDArray[np.int64]) -> NDArray[np.int32]:
     Row i says how near every gene stands in the eyes of gene i; a gene near to all is no nearer than others there.
     """
     n = len(similarity)
-    others = similarity.copy()
-    np.fill_diagonal(others, np.iinfo(np.int64).max)  # itself comes last, which leaves the ranks of the others alone
-    order = np.argsort(others, axis=1)
-    ordered = np.take_along_axis(others, order, axis=1)
-    place = np.broadcast_to(np.arange(n), (n, n))
-    starts, ends = np.zeros((n, n), bool), np.zeros((n, n), bool)
-    starts[:, 1:] = ends[:, :-1] = ordered[:, 1:] != ordered[:, :-1]
-    first = np.maximum.accumulate(np.where(starts, place, 0), axis=1)
-    last = np.minimum.accumulate(np.where(ends, place, n - 1)[:, ::-1], axis=1)[:, ::-1]
     ranks = np.empty((n, n), np.int32)
-    np.put_along_axis(ranks, order, (first + last + 2 - n).astype(np.int32), axis=1)  # genes that tie share a rank
+    for i, row in enumerate(similarity):
+        seen = row.copy()
+        seen[i] = row.max() + 1  # itself comes last, which leaves the ranks of the others alone
+        ranks[i] = mid_ranks(seen) + 1  # among n − 1 genes and not among n
     np.fill_diagonal(ranks, 0)
     return ranks
 

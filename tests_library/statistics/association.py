@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -150,17 +151,27 @@ def _prepare_attention(geometry: Geometry, entity: Entity) -> Prepared:
 
 def _attention_tables(
     geometry: Geometry, attention: Mapping[int, NDArray[np.int64]]
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Ranks over pairs of attention (both directions added) and of cosine, cut to 12 bits: int32 [n, n, layers] each."""
+) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
+    """Ranks over pairs of attention (both directions added) and of cosine, cut to 12 bits: int16 [n, n, layers] each.
+
+    Filled layer by layer, because with a copy of either they would be the largest thing of a run.
+    """
     layers = sorted(attention)
     shift = max(0, (geometry.n * (geometry.n - 1) // 2).bit_length() - _RANK_BITS)
-    both = [pair_ranks(np.asarray(attention[q], dtype=np.int64) + np.asarray(attention[q]).T) for q in layers]
-    cosine = geometry.pair_ranks()[:, :, layers]
-    return np.stack(both, axis=2) >> shift, np.ascontiguousarray(cosine >> shift)
+    known = geometry.pair_ranks()
+    both, cosine = (np.empty((geometry.n, geometry.n, len(layers)), np.int16) for _ in range(2))
+    for v, q in enumerate(layers):
+        one_way = np.asarray(attention[q], dtype=np.int64)
+        both[:, :, v] = pair_ranks(one_way + one_way.T) >> shift
+        cosine[:, :, v] = known[:, :, q] >> shift
+    return both, cosine
 
 
 def correlations(
-    first: NDArray[np.int32], second: NDArray[np.int32], members: NDArray[np.int64], arrangements: Arrangements
+    first: NDArray[np.signedinteger[Any]],
+    second: NDArray[np.signedinteger[Any]],
+    members: NDArray[np.int64],
+    arrangements: Arrangements,
 ) -> NDArray[np.int64]:
     """Pearson correlation of two tables [n, n, V] over the pairs inside a set, in units of 2⁻²⁰: int64 [P, V].
 
@@ -183,8 +194,8 @@ def correlations(
 
 @jit
 def _moments_loop(
-    first: NDArray[np.int32],
-    second: NDArray[np.int32],
+    first: NDArray[np.signedinteger[Any]],
+    second: NDArray[np.signedinteger[Any]],
     pairs: NDArray[np.int64],
     arrangements: Arrangements,
     shift: int,
@@ -206,8 +217,8 @@ def _moments_loop(
 
 
 def _moments_numpy(
-    first: NDArray[np.int32],
-    second: NDArray[np.int32],
+    first: NDArray[np.signedinteger[Any]],
+    second: NDArray[np.signedinteger[Any]],
     pairs: NDArray[np.int64],
     arrangements: Arrangements,
     shift: int,
