@@ -50,6 +50,9 @@ def test_mid_ranks_are_those_of_scipy(seed, spread):
     got = ranks.mid_ranks(values)
     assert got.dtype == np.int32
     assert (got == 2 * rankdata(values) - (len(values) + 1)).all()
+    order, tied = ranks.in_order(values)
+    assert (order == np.argsort(values, kind="stable")).all()
+    assert tied == (len(np.unique(values)) < len(values))
 
 
 def test_mid_ranks_of_nothing_are_nothing():

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from .jit import HAVE_NUMBA, as_numpy, jit
 from .kernels import Arrangements
 from .philox import philox_words
+from .ranks import in_order
 
 SMALLEST_K = 5
 _TIE_KEY = (0x6E656172, 0x65737421)
@@ -35,14 +36,15 @@ def neighbour_ranks(similarity: NDArray[np.int64]) -> NDArray[np.int16]:
     n = len(similarity)
     if n > 1 << 15:
         raise ValueError(f"neighbour ranks hold up to 32,768 genes, here are {n}")
-    distance = -similarity
-    np.fill_diagonal(distance, np.iinfo(np.int64).max)
-    order = np.argsort(distance, axis=1, kind="stable")
-    ordered = np.take_along_axis(distance, order, axis=1)
-    for i in np.flatnonzero((ordered[:, 1:] == ordered[:, :-1]).any(axis=1)).tolist():
-        order[i] = np.lexsort((_tie_words(i, n), distance[i]))
     ranks = np.empty((n, n), np.int16)
-    np.put_along_axis(ranks, order, np.broadcast_to(np.arange(n, dtype=np.int16), (n, n)), axis=1)
+    place = np.arange(n, dtype=np.int16)
+    for i, row in enumerate(similarity):
+        distance = -row
+        distance[i] = distance.max() + 1
+        order, tied = in_order(distance)
+        if tied:
+            order = np.lexsort((_tie_words(i, n), distance))
+        ranks[i, order] = place
     return ranks
 
 
