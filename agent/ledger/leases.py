@@ -4,9 +4,10 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
-from .schema import ATTEMPT, HYPOTHESIS, RESULT
+from .records import Registered, Tested
+from .schema import ATTEMPT, ENTRY, HYPOTHESIS, RESULT
 
 _MANY = 500
 
@@ -35,9 +36,19 @@ def last_attempts(connection: Connection, ids: Collection[str]) -> dict[str, Att
 
 def without_result(connection: Connection, ids: Collection[str] | None = None) -> list[str]:
     """Rows that are registered and have no result, all or those of ``ids``, in order of registration."""
+    if _all_tested(connection):
+        return []
     waiting = select(HYPOTHESIS.c.id).where(HYPOTHESIS.c.id.not_in(select(RESULT.c.id))).order_by(HYPOTHESIS.c.seq)
     asked = None if ids is None else set(ids)
     return [id_ for id_ in connection.scalars(waiting) if asked is None or id_ in asked]
+
+
+def _all_tested(connection: Connection) -> bool:
+    """Counted in the index of the entries: a row has one result at most, and the join would read every row to find none."""
+    kinds = (Registered.KIND, Tested.KIND)
+    query = select(ENTRY.c.kind, func.count()).where(ENTRY.c.kind.in_(kinds)).group_by(ENTRY.c.kind)
+    count = {str(kind): int(n) for kind, n in connection.execute(query)}
+    return count.get(Registered.KIND, 0) == count.get(Tested.KIND, 0)
 
 
 def is_free(last: Attempt | None, now: datetime, lives: Callable[[str], bool]) -> bool:

@@ -82,9 +82,8 @@ def meets(head: Head, wanted: Wanted | None) -> bool:
 def _head_at(connection: Connection, seq: int | None) -> Head:
     if seq is None:
         return GENESIS
-    found = connection.execute(
-        select(ENTRY.c.seq, ENTRY.c.hash, ENTRY.c.content_hash).where(ENTRY.c.seq == seq)
-    ).first()
+    before = select(ENTRY.c.seq, ENTRY.c.hash, ENTRY.c.content_hash).where(ENTRY.c.seq <= seq)
+    found = connection.execute(before.order_by(ENTRY.c.seq.desc()).limit(1)).first()
     return GENESIS if found is None else Head(*found)
 
 

@@ -9,11 +9,12 @@ from typing import Any
 from sqlalchemy import Connection, Select, Table, case, func, literal, select
 
 from .counted import Counted
-from .records import Completion, Row
+from .records import Completion, Registered, Row
 from .reviews import stale_rows
 from .schema import (
     ATTEMPT,
     COMPLETION,
+    ENTRY,
     HYPOTHESIS,
     LOOK_RESULT,
     PROMOTION,
@@ -121,7 +122,7 @@ def verdict_counts(connection: Connection) -> dict[str, int]:
     """Verdict → rows, counted by the database; the tables are only joined where rows have no verdict yet, or are stale."""
     given = select(VERDICT.c.verdict, func.count()).group_by(VERDICT.c.verdict)
     found = Counter({str(verdict): int(count) for verdict, count in connection.execute(given)})
-    rows = connection.scalar(select(func.count()).select_from(HYPOTHESIS)) or 0
+    rows = connection.scalar(select(func.count(ENTRY.c.seq)).where(ENTRY.c.kind == Registered.KIND)) or 0
     if rows > found.total():
         waiting = select(RESULT.c.status, func.count()).select_from(
             HYPOTHESIS.outerjoin(RESULT, RESULT.c.id == HYPOTHESIS.c.id)

@@ -150,11 +150,13 @@ class _Walk:
 
 
 def _spans(connection: Connection, page: int) -> list[Span]:
-    """The chain in pages; the last is open, and so is the first at its beginning."""
-    numbered = select(ENTRY.c.seq, func.row_number().over(order_by=ENTRY.c.seq).label("number")).subquery()
-    ends = list(
-        connection.scalars(select(numbered.c.seq).where(numbered.c.number % page == 0).order_by(numbered.c.seq))
-    )
+    """The chain in pages; the last is open, and so is the first at its beginning.
+
+    Entries are numbered without a gap. Where a tampered ledger's are not, pages are uneven, and beyond twice the number of
+    entries there is one.
+    """
+    last, count = connection.execute(select(func.max(ENTRY.c.seq), func.count())).one()
+    ends = range(page, min(last or 0, 2 * count), page)
     return list(zip([None, *ends], [*ends, None], strict=True))
 
 
