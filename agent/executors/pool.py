@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from queue import SimpleQueue
 from typing import Self
 
@@ -27,10 +28,10 @@ class SandboxPool:
     ) -> None:
         count = workers if workers > 0 else os.cpu_count() or 1
         self._limits = limits or Limits()
-        self._free: SimpleQueue[tuple[int, Sandbox]] = SimpleQueue()
+        self._free: SimpleQueue[tuple[int, Sandbox, int]] = SimpleQueue()
         self._all = [make() for _ in range(count)]
         for number, sandbox in enumerate(self._all):
-            self._free.put((number, sandbox))
+            self._free.put((number, sandbox, self._limits.memory_bytes))
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="hyposcreen-worker")
         self._speaking = threading.Lock()
         self._closing = False
@@ -74,10 +75,15 @@ class SandboxPool:
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     def _one(self, job: Job, log: AttemptLog | None) -> Outcome:
-        number, sandbox = self._free.get()
+        number, sandbox, memory = self._free.get()
         name = f"worker-{number} ({self.boundary})"  # the ledger says behind what each attempt ran
         try:
-            limits, tries, lost = self._limits, 0, 0
+            limits, wider, tries, lost = (
+                replace(self._limits, memory_bytes=memory),
+                self._limits.times(RETRY_FACTOR),
+                0,
+                0,
+            )
             while True:
                 if log is not None:
                     with self._speaking:
@@ -93,9 +99,13 @@ class SandboxPool:
                 tries += 1
                 if outcome.kind not in RESOURCE_OUTCOMES or self._closing or tries == 2:
                     return outcome
-                limits = limits.times(RETRY_FACTOR)
+                if outcome.kind == "memory":
+                    # A universe that did not fit will not fit with the next job either: held to less again, the worker
+                    # would be ended, and would make its tables anew, twice a job.
+                    memory = wider.memory_bytes
+                limits = wider
         finally:
-            self._free.put((number, sandbox))
+            self._free.put((number, sandbox, memory))
 
 
 def _give_up(job: Job, lost: int, last: Outcome) -> None:

@@ -258,6 +258,18 @@ def test_a_second_try_may_succeed_and_an_error_gets_none(jobs: list[Job]) -> Non
     assert len(wrong.limits) == 1
 
 
+def test_a_worker_that_needed_more_memory_keeps_it_and_no_more_time(jobs: list[Job]) -> None:
+    much = 1000 * RETRY_FACTOR
+    needy = Scripted(lambda _, limits: Outcome("ok" if limits.memory_bytes > 1000 else "memory", 0.0))
+    with SandboxPool(1, Limits(10, 1000), lambda: needy) as executor:
+        assert [o.kind for o in executor.run(jobs[:3])] == ["ok"] * 3
+    assert needy.limits == [Limits(10, 1000), Limits(10 * RETRY_FACTOR, much), Limits(10, much), Limits(10, much)]
+    endless = Scripted(lambda *_: Outcome("memory", 0.0, "x"))
+    with SandboxPool(1, Limits(10, 1000), lambda: endless) as executor:
+        assert [o.kind for o in executor.run(jobs[:2])] == ["memory"] * 2
+    assert [limits.memory_bytes for limits in endless.limits] == [1000, much, much, much]  # never beyond it
+
+
 def test_outcomes_keep_the_order_of_the_jobs_whatever_ends_first(jobs: list[Job]) -> None:
     def slow_first(job: Job, _: Limits) -> Outcome:
         time.sleep(0.2 if job.name == "0" else 0.0)
