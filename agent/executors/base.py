@@ -6,8 +6,8 @@ from typing import Protocol, Self
 from ..sandbox.base import Job, Outcome
 
 RETRY_FACTOR = 4
-"""A job that met a limit is tried once more with limits this many times as large; a second time is its outcome. A worker
-that was given more memory so keeps it for the jobs that follow."""
+"""A job that met a limit is tried once more with limits this many times as large; a second time is its outcome. After a job
+that met the limit of memory the jobs that follow get the larger one at once."""
 
 
 class AttemptLog(Protocol):

@@ -28,10 +28,11 @@ class SandboxPool:
     ) -> None:
         count = workers if workers > 0 else os.cpu_count() or 1
         self._limits = limits or Limits()
-        self._free: SimpleQueue[tuple[int, Sandbox, int]] = SimpleQueue()
+        self._memory_bytes = self._limits.memory_bytes
+        self._free: SimpleQueue[tuple[int, Sandbox]] = SimpleQueue()
         self._all = [make() for _ in range(count)]
         for number, sandbox in enumerate(self._all):
-            self._free.put((number, sandbox, self._limits.memory_bytes))
+            self._free.put((number, sandbox))
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="hyposcreen-worker")
         self._speaking = threading.Lock()
         self._closing = False
@@ -75,15 +76,11 @@ class SandboxPool:
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     def _one(self, job: Job, log: AttemptLog | None) -> Outcome:
-        number, sandbox, memory = self._free.get()
+        number, sandbox = self._free.get()
         name = f"worker-{number} ({self.boundary})"  # the ledger says behind what each attempt ran
         try:
-            limits, wider, tries, lost = (
-                replace(self._limits, memory_bytes=memory),
-                self._limits.times(RETRY_FACTOR),
-                0,
-                0,
-            )
+            limits = replace(self._limits, memory_bytes=self._memory_bytes)
+            tries = lost = 0
             while True:
                 if log is not None:
                     with self._speaking:
@@ -100,12 +97,12 @@ class SandboxPool:
                 if outcome.kind not in RESOURCE_OUTCOMES or self._closing or tries == 2:
                     return outcome
                 if outcome.kind == "memory":
-                    # A universe that did not fit will not fit with the next job either: held to less again, the worker
-                    # would be ended, and would make its tables anew, twice a job.
-                    memory = wider.memory_bytes
-                limits = wider
+                    # A universe that did not fit will not fit with the next job either, nor in another worker: held to less,
+                    # each would be ended, and would make its tables anew, twice a job.
+                    self._memory_bytes = self._limits.times(RETRY_FACTOR).memory_bytes
+                limits = self._limits.times(RETRY_FACTOR)
         finally:
-            self._free.put((number, sandbox, memory))
+            self._free.put((number, sandbox))
 
 
 def _give_up(job: Job, lost: int, last: Outcome) -> None:

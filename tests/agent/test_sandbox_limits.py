@@ -258,7 +258,7 @@ def test_a_second_try_may_succeed_and_an_error_gets_none(jobs: list[Job]) -> Non
     assert len(wrong.limits) == 1
 
 
-def test_a_worker_that_needed_more_memory_keeps_it_and_no_more_time(jobs: list[Job]) -> None:
+def test_jobs_after_one_that_did_not_fit_get_more_memory_and_no_more_time(jobs: list[Job]) -> None:
     much = 1000 * RETRY_FACTOR
     needy = Scripted(lambda _, limits: Outcome("ok" if limits.memory_bytes > 1000 else "memory", 0.0))
     with SandboxPool(1, Limits(10, 1000), lambda: needy) as executor:
